@@ -57,7 +57,7 @@ def refusal_response(error: ApiError) -> Response:
 
 
 def result_response(result: ExecutionResult, context: RequestContext) -> Response:
-    """Return the response to an executed request, with the outcomes of its events."""
+    """Return the response to a GraphQL request: its result or errors, and its events' outcomes."""
     body: dict[str, object] = {"data": result.data}
     status = 200
     if result.errors:
@@ -114,7 +114,7 @@ def _validation_text(error: GraphQLError) -> str:
 def _place(message: str) -> str:
     """Return the last place that a message names, or "" if the schema does not have it.
 
-    Text that looks like a place can be part of a value.
+    The text of a value can look like a place, so the schema must have each of its names.
     """
     *_, (variable, path) = [("", ""), *_PLACE.findall(message)]
     if not set(re.findall(r"[^\W\d]\w*", path)) <= _FIELDS:

@@ -1,6 +1,7 @@
 """Decides how results look on a terminal: lines, tables, progress bars, one line for an error.
 
-Tables and progress go to stderr if stdout carries JSON or CSV, so that a pipe gets only data.
+Progress goes to stderr, and so do tables unless they are what was asked for, so that a pipe gets
+only data.
 For text that somebody else wrote, commands use `say`, `print_table` or `print_json`. These never
 take it as markup, and escape anything in it that a terminal would obey.
 """

@@ -1,6 +1,6 @@
 """Prints the demo's summary: totals, daily users with a trend, top routes, drops, receipts.
 
-It ends with what to type next.
+It ends with what to type next, and where the page of these days is.
 """
 
 from __future__ import annotations

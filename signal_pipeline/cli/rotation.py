@@ -21,7 +21,8 @@ To pull the kill switch:
   3. just after midnight UTC, so that no day sees two, give it to every process that ingests, and
      restart them
   4. destroy the old one everywhere: environments, secret stores, backups
-  5. after the first events, run this command again with the new secret: it must be the newest below
+  5. after the first events, run this command again with the new secret: of the secrets listed
+     below, only the new one may have the newest day
 From then on no earlier hash can be recomputed: `subject` finds nothing before that day, and a
 replay of older days gives other hashes. A line without clientEventId gets its id from the secret:
 replayed after a rotation it is stored again, so never replay such lines of earlier days. A day

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # The command must start fast, and one of these imports Dagst
     from signal_pipeline.privacy.retention import PurgeResult
     from signal_pipeline.privacy.retention_rule import Refusal
     from signal_pipeline.reports.report import Report
-    from signal_pipeline.rollups.difference import Difference
+    from signal_pipeline.rollups.difference import Difference, NotComputed
 
 SHOWN_ROWS = 60
 
@@ -48,7 +48,9 @@ def warn_of_malformed(name: str, counts: Counts) -> None:
         )
 
 
-def show_plan(plan: BackfillPlan, differences: Sequence[Difference] | None) -> None:
+def show_plan(
+    plan: BackfillPlan, differences: Sequence[Difference | NotComputed] | None
+) -> None:
     """Show what a backfill would do, day by day.
 
     With differences, show also what would change in each rollup.
@@ -66,8 +68,15 @@ def show_plan(plan: BackfillPlan, differences: Sequence[Difference] | None) -> N
         _show_differences(differences)
 
 
-def _show_differences(differences: Sequence[Difference]) -> None:
-    changed = [difference for difference in differences if not difference.same]
+def _show_differences(differences: Sequence[Difference | NotComputed]) -> None:
+    from signal_pipeline.rollups.difference import NotComputed
+
+    changed = []
+    for each in differences:
+        if isinstance(each, NotComputed):
+            console.say(f"{each.day}: {each.rollup} would fail and stay as it is: {each.reason}")
+        elif not each.same:
+            changed.append(each)
     console.say(
         f"{len(changed)} of {len(differences)} rollup days would change; nothing was changed now"
     )

@@ -39,8 +39,8 @@ class Failure(msgspec.Struct):
 class AlertState(msgspec.Struct):
     """What people know. Times are seconds since 1970, by the clock of the sensor.
 
-    An event's number is the one that Dagster's storage gave it when it stored the event. No clock
-    of a machine that runs something is asked.
+    An event's number is the one that Dagster's storage gave it when it stored the event. It
+    depends on no clock.
 
     Attributes:
         looked_at: when the last tick looked.

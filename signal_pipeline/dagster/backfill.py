@@ -28,7 +28,7 @@ from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.build import BuildRefusedError
-from signal_pipeline.rollups.difference import Difference, day_difference
+from signal_pipeline.rollups.difference import Difference, NotComputed, day_difference
 from signal_pipeline.rollups.engine import Engine
 from signal_pipeline.rollups.models import Models
 
@@ -124,14 +124,14 @@ def plan_differences(
     models: Models,
     plan: BackfillPlan,
     progress: Callable[[int], None],
-) -> list[Difference]:
-    """Return what the planned days would change; nothing stored changes.
+) -> list[Difference | NotComputed]:
+    """Return what each rollup of the planned days would change; nothing stored changes.
 
     Each day is computed into a temporary table. A day without any event or build so far is left
     out: its rollups are empty and stay so. A day that is refused meanwhile moves from `plan.days`
     to `plan.refused`.
     """
-    differences: list[Difference] = []
+    differences: list[Difference | NotComputed] = []
     for day in tuple(plan.days):
         if day in plan.present:
             try:

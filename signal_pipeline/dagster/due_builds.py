@@ -132,7 +132,7 @@ def given_up(stale: Iterable[DayStatus], failed: Sequence[FailedRun], now: datet
         if any(
             len(attempts(status, rollup, failed)) >= MAX_ATTEMPTS
             and backs_off(status, rollup, failed, now)
-            for rollup in status.unbuilt
+            for rollup in status.to_build
         )
     ]
 
@@ -181,7 +181,7 @@ def range_requests(
         and not pauses(status, now)
         and not any(first <= status.day <= last for first, last in in_flight)
     ]
-    resting = [status.day for status in newest_first if due[status.day] != status.unbuilt]
+    resting = [status.day for status in newest_first if due[status.day] != status.to_build]
     taken = [*in_flight, *zip(resting, resting, strict=True)]
     chunks: list[list[DayStatus]] = []
     for status in days:
@@ -201,11 +201,11 @@ def range_requests(
 
 
 def _due_rollups(status: DayStatus, failed: Sequence[FailedRun], now: datetime) -> list[str]:
-    return [name for name in status.unbuilt if not backs_off(status, name, failed, now)]
+    return [name for name in status.to_build if not backs_off(status, name, failed, now)]
 
 
 def _most_attempts(status: DayStatus, failed: Sequence[FailedRun]) -> int:
-    return max((len(attempts(status, name, failed)) for name in status.unbuilt), default=0)
+    return max((len(attempts(status, name, failed)) for name in status.to_build), default=0)
 
 
 def _spans_taken_day(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # Part of an extra.
 # The log lines of Apprise and of the clients that it uses hold hosts, paths and tokens of
 # addresses.
 TALKATIVE = ("apprise", "requests", "urllib3")
-# An address itself can hold a comma, so a separator is one only before the scheme of the next URL.
+# An address can hold a comma. So commas and spaces separate two addresses only if a scheme follows.
 _BETWEEN = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9_+-]*://)")
 
 

@@ -45,7 +45,7 @@ class DayStatus:
         return max(self.builds.values(), default=None)
 
     @property
-    def unbuilt(self) -> list[str]:
+    def to_build(self) -> list[str]:
         """The rollups that a build would change."""
         return [name for name, state in self.rollups.items() if state in ("stale", "missing")]
 
@@ -57,7 +57,7 @@ class DayStatus:
     @property
     def wants_build(self) -> bool:
         """True if a build would change something and is allowed."""
-        return bool(self.unbuilt)
+        return bool(self.to_build)
 
 
 def day_statuses(

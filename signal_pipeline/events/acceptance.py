@@ -37,14 +37,13 @@ from signal_pipeline.events.form import (
     stored_route,
 )
 from signal_pipeline.events.hashing import DayHasher
-from signal_pipeline.events.ids import NO_IDS, NO_VALUE
+from signal_pipeline.events.ids import is_entity_id
 from signal_pipeline.events.pii import holds_pii
 from signal_pipeline.events.times import date_or_none, time_of, time_of_json
 from signal_pipeline.events.user_agents import UserAgent, parse_user_agent
 
 MAX_DESCRIPTION_BYTES = 2_048
 MAX_LINE_BYTES = 256 * 1024
-MAX_ENTITY_ID_CHARACTERS = 256  # An entry of PostgreSQL's index has at most 2,704 bytes.
 CLOCK_SKEW = timedelta(minutes=5)
 UNKNOWN_APP = "(unknown)"
 OTHER_TYPE = "(other)"
@@ -241,11 +240,7 @@ class Acceptance:
         if entity_type is None or entity_id is None or entity_type not in self._entity_formats:
             raise Refused("invalid_entity")
         lowered = entity_id.lower()
-        if len(lowered) > MAX_ENTITY_ID_CHARACTERS or not lowered.isprintable():
-            raise Refused("invalid_entity")
-        if lowered in NO_IDS or lowered == NO_VALUE:
-            raise Refused("invalid_entity")
-        if self._entity_formats[entity_type].fullmatch(lowered) is None:
+        if not is_entity_id(lowered, self._entity_formats[entity_type]):
             raise Refused("invalid_entity")
         return lowered
 

@@ -7,7 +7,7 @@ decide what is stored, and how.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TypeVar
@@ -183,13 +183,16 @@ def safe_errors() -> Iterator[None]:
         raise _without_values(error) from None
 
 
-def fault_of_statement(error: psycopg.Error) -> DatabaseError:
+def fault_of_statement(error: psycopg.Error, limits: Collection[str] = ()) -> DatabaseError:
     """Return the error as DatabaseError if only its statement or values are at fault.
 
-    Raises the error again, as it is, if PostgreSQL went away or is refusing for a transient reason:
-    then any other statement can fail in the same way, or the whole transaction must run again.
+    `limits` holds the SQLSTATEs of limits that the statement alone ran into. Raises the error
+    again, as it is, if PostgreSQL went away or is refusing for another transient reason: then any
+    other statement can fail in the same way, or the whole transaction must run again.
     """
     fault = _without_values(error)
+    if error.sqlstate in limits:
+        return fault
     if isinstance(fault, DatabaseUnreachableError) or fault.is_transient:
         raise error
     return fault

@@ -11,7 +11,7 @@ from typing import LiteralString
 
 from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.days.calendar import day_from_text
-from signal_pipeline.events.ids import NO_VALUE
+from signal_pipeline.events.ids import NO_VALUE, is_entity_id
 from signal_pipeline.events.routes import route_template
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.reports.dimensions import KEYS
@@ -83,7 +83,8 @@ def _problem_of_route(value: str) -> str | None:
 
 def _problem_of_entity(catalogue: Catalogue, value: str) -> str | None:
     formats = {each.id_format for each in catalogue.entity_types.values()}
-    if any(re.fullmatch(catalogue.id_formats[name], value.lower()) for name in formats):
+    patterns = (re.compile(catalogue.id_formats[name]) for name in formats)
+    if any(is_entity_id(value.lower(), pattern) for pattern in patterns):
         return None
     return f"no entity has this id: the formats of ids are {', '.join(sorted(formats))}"
 

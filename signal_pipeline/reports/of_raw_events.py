@@ -69,7 +69,10 @@ def purged_error(coverage: Coverage, question: Question, way_out: str) -> Purged
 def raw_answer(
     connection: Connection, question: Question, coverage: Coverage, *, hide_small: bool = False
 ) -> Report:
-    """Answer a question whose raw events are all kept, as the last one of a transaction."""
+    """Answer a question whose raw events are all kept.
+
+    Ask nothing after it in the same transaction, since it changes how PostgreSQL plans the rest.
+    """
     labels = RawLabels(connection, coverage, question.where.get("app"))
     _plan_for_whole_days(connection, question)
     rows = _raw_rows(connection, question, coverage)
@@ -91,8 +94,9 @@ def _plan_for_whole_days(connection: Connection, question: Question) -> None:
 def _hidden_rows(connection: Connection, question: Question, coverage: Coverage) -> HiddenRows:
     filters = {KEYS[name].column: value for name, value in question.where.items()}
     days = days_between(*coverage.known_span)
-    # A day without a row should have no events. But if it has some, they are counted, so they are
-    # judged too: on a cluster, the first ones can come between two statements of one snapshot.
+    # A day without a row in `signal.days` should have no events. But if it has some, they are
+    # counted, so they are judged too: on a cluster, the first events of a day can be stored between
+    # two statements of one snapshot.
     rest = spans_of(day for day in days if day not in coverage.states)
     spans = [*((day, day) for day in days if day in coverage.states), *rest]
     return hidden_of_raw(connection, [key.column for key in question.keys], filters, spans)
@@ -127,7 +131,7 @@ def equality(key: Key) -> sql.Composed:
 
 
 def _raw_filter(key: Key, value: str) -> sql.Composed:
-    """Return an equality on the column itself, so that PostgreSQL can use its index."""
+    """Return the condition of a filter on the column itself, so that an index on it can be used."""
     if value == NO_VALUE:
         return sql.SQL("and {} is null").format(sql.Identifier(key.column))
     return equality(key)

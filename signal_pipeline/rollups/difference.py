@@ -10,15 +10,16 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from functools import partial
 
+import psycopg
 from psycopg import sql
 from psycopg.rows import kwargs_row
 
 from signal_pipeline.days.calendar import day_lock
-from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.database import Connection, Database, fault_of_statement
 from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.build import refuse_missing_events
-from signal_pipeline.rollups.engine import ComputedDay, Engine
+from signal_pipeline.rollups.engine import ComputedDay, Engine, EngineError
 from signal_pipeline.rollups.models import Model, Models
 
 
@@ -49,12 +50,26 @@ class Difference:
         return {**asdict(self), "day": str(self.day)}
 
 
+@dataclass(frozen=True, slots=True)
+class NotComputed:
+    """A rollup of one day that a rebuild would leave as it is, because it cannot be computed."""
+
+    day: date
+    rollup: str
+    reason: str
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the object that `backfill --plan --diff --json` prints."""
+        return {**asdict(self), "day": str(self.day)}
+
+
 def day_difference(
     database: Database, engine: Engine, models: Models, day: date
-) -> list[Difference]:
+) -> list[Difference | NotComputed]:
     """Return the difference of each rollup for a day that has a row in `signal.days`.
 
-    Raises BuildRefusedError where a build would be refused, EngineError and DatabaseError.
+    Raises BuildRefusedError where a build of the whole day would be refused, EngineError and
+    DatabaseError.
     """
     with (
         database.connect() as connection,
@@ -63,7 +78,19 @@ def day_difference(
     ):
         refuse_missing_events(computed.snapshot)
         with connection.transaction(force_rollback=True):
-            return [_difference(connection, model, computed, day) for model in models.values()]
+            return [_try_difference(connection, model, computed, day) for model in models.values()]
+
+
+def _try_difference(
+    connection: Connection, model: Model, computed: ComputedDay, day: date
+) -> Difference | NotComputed:
+    try:
+        with connection.transaction():
+            return _difference(connection, model, computed, day)
+    except psycopg.Error as error:
+        return NotComputed(day, model.name, f"{model.name}: {fault_of_statement(error)}")
+    except EngineError as error:
+        return NotComputed(day, model.name, str(error))
 
 
 def _difference(

@@ -35,6 +35,9 @@ from signal_pipeline.rollups.per_user import PerUserQuery, count_per_user, over_
 # The events of sessions that several users have, and what every model's SQL can touch.
 _SHARED = ("pg_temp", "signal_shared_events")
 _ALWAYS_READ = {"created_at", "user_hash", "session_id"}
+# Out of memory, over a limit such as `temp_file_limit`, over `statement_timeout`: another model can
+# need less.
+_LIMITS = ("53200", "53400", "57014")
 
 
 class PostgresEngine:
@@ -114,7 +117,7 @@ def _try_model(
         with connection.transaction():
             _compute(connection, day, model, on_workers=on_workers)
     except psycopg.Error as error:
-        fault = fault_of_statement(error)
+        fault = fault_of_statement(error, _LIMITS)
         return EngineError(f"{model.name}: {fault}", fault.sqlstate)
     except EngineError as error:
         return error

@@ -62,3 +62,18 @@ def test_a_plan_shows_the_difference_and_changes_nothing(
     assert "6 of 6 rollup days would change; nothing was changed now" in done.stderr
     assert connection.execute("select count(*) from signal.daily_app_activity").fetchone() == (0,)
     assert signal("backfill", "--from", yesterday(), "--to", yesterday(), "--diff").returncode == 2
+
+
+def test_a_plan_names_a_rollup_that_cannot_be_computed(
+    signal: Signal, fill: Fill, connection: Connection
+) -> None:
+    fill(yesterday())
+    connection.execute("alter table signal.daily_os_activity alter os_family type varchar(1)")
+    done = signal(
+        "backfill", "--from", yesterday(), "--to", yesterday(), "--plan", "--diff", "--json"
+    )
+    assert done.returncode == 0
+    (failed,) = last_json(done)["not_computed"]  # type: ignore[attr-defined]
+    assert (failed["day"], failed["rollup"]) == (str(yesterday()), "daily_os_activity")
+    assert "daily_os_activity would fail and stay as it is: " in done.stderr
+    assert "5 of 6 rollup days would change; nothing was changed now" in done.stderr

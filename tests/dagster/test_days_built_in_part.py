@@ -28,6 +28,7 @@ from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.rollups.build import RollupsFailedError, build_day
+from signal_pipeline.rollups.difference import Difference, NotComputed, day_difference
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.engine import Engine
 from signal_pipeline.rollups.models import Models
@@ -105,6 +106,40 @@ def test_a_rollup_that_cannot_be_stored_holds_up_no_other(
     before = {name: rows_of(connection, name, DAY) for name in models}
     build_day(database, engine, models, DAY)
     assert {name: rows_of(connection, name, DAY) for name in models} == before
+
+
+def test_a_difference_names_a_rollup_that_cannot_be_computed_and_shows_the_others(
+    engine: Engine,
+    database: Database,
+    connection: Connection,
+    models: Models,
+    folder: Path,
+    fill: Fill,
+) -> None:
+    for kind in ("no number", "null"):
+        added = add_rollup(folder, BAD, {"made_up": REFUSED[kind][0]})
+        migrate_rollups(connection, added)
+        fill(DAY)
+        *others, bad = day_difference(database, engine, added, DAY)
+        assert isinstance(bad, NotComputed)
+        assert bad.rollup == BAD
+        assert BAD in bad.reason
+        assert "cms" not in bad.reason, "an app is a value of an event"
+        assert [each.rollup for each in others if isinstance(each, Difference)] == list(models)
+
+
+def test_a_rollup_that_runs_into_a_limit_of_postgresql_holds_up_no_other(
+    database: Database, connection: Connection, models: Models, folder: Path, fill: Fill
+) -> None:
+    """Another rollup of the day can need less."""
+    added = add_rollup(folder, BAD, {"made_up": REFUSED["too long for its key"][0]})
+    migrate_rollups(connection, added)
+    fill(DAY)
+    for limit in ("work_mem = '64kB'", "temp_file_limit = '1kB'"):
+        connection.execute(f"alter database {connection.info.dbname} set {limit}")  # type: ignore[arg-type]
+    with pytest.raises(RollupsFailedError, match=f"{BAD}: .*SQLSTATE 53400"):
+        build_day(database, PostgresEngine(), added, DAY)
+    assert states(connection, added, DAY) == {**dict.fromkeys(models, "fresh"), BAD: "missing"}
 
 
 def test_rows_of_another_day_and_rows_that_do_not_add_up_hold_up_no_other_rollup(

@@ -57,6 +57,7 @@ def test_a_filter_that_no_event_can_have_is_refused(
         ("route=", "the route does not start with '/'"),
         ("entity=42", "the formats of ids are uuid"),
         ("entity=", "the formats of ids are uuid"),
+        (f"entity={uuid.UUID(int=0)}", "the formats of ids are uuid"),
     ],
 )
 def test_a_route_or_id_that_no_event_can_have_is_refused(

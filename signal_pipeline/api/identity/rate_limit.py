@@ -1,9 +1,9 @@
 """The rate limit: 60 events a minute per person (requirement 3.7).
 
 Counters are keyed by an HMAC that differs from day to day, never by a user id. They are in memory,
-which the workers of one server share, or in a Redis that several servers share. Both count all
-events of this minute, plus those of the minute before, weighted by the part of that minute that is
-less than sixty seconds ago. In memory a minute is one of the clock. In Redis a person's minutes
+which the workers of one server share, or in a Redis that several servers share. Both count the
+events of this minute that were let through, plus those of the minute before, weighted by the part
+of that minute that is less than sixty seconds ago. In memory a minute is one of the clock. In Redis a person's minutes
 begin with the person's first event.
 """
 
@@ -98,7 +98,7 @@ class RateLimit:
             raise SettingsError(_UNUSABLE) from None
 
     async def allows(self, uid: str, today: date) -> bool:
-        """Count one event of a person, and return whether it is within the limit.
+        """Count one event of a person unless the limit is reached, and return whether it may pass.
 
         If Redis is away the event passes, because a lost event is worse than one too many.
         """

@@ -15,11 +15,11 @@ from signal_pipeline.rollups.build import DayBuild
 class RollupMarks:
     """Marks days as materialized.
 
-    A day is marked as soon as it is built, so that a crash at day 120 keeps 118 days marked in the
-    UI. The page of an asset shows its last mark, whatever the day. So the newest day so far is held
-    back until a newer one comes, or until the end, and only then do pictures come with it. (A build
-    that is never marked because of a crash is marked by the next run, or by the next build of a day
-    that was built in part.)
+    Days are marked while the run goes on, so that a crash during day 120 keeps 118 days marked in
+    the UI. The page of an asset shows its last mark, whatever the day. So the newest day so far is
+    held back until a newer one is built, or until the end. Only the last mark of an asset has
+    pictures. (A build that a crash left unmarked is marked by the next run. If its day was built
+    only in part, the next build of that day marks it.)
 
     If the run has one partition, `only_day` is the day of that partition, and the results of the
     step mark its rollups. A nightly run has one partition, although it can build more days.

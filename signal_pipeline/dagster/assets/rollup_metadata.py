@@ -90,7 +90,7 @@ class DayNotes:
             build.last_event,
             outcomes,
         )
-        metadata = profile_metadata(self._log, profile)
+        metadata = profile_metadata(profile)
         if pictures:
             metadata |= books_picture(self._log, self._connection, build.day)
         return metadata
