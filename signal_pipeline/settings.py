@@ -1,4 +1,4 @@
-"""Every environment variable that Signal reads, in one place.
+"""Every environment variable of Signal's own, in one place.
 
 A value comes from the environment, or else from a `.env` file in the working folder. This module
 holds only the name, type and default of a variable. What it means is explained in the part of
@@ -46,7 +46,7 @@ _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 
 class SettingsError(SignalError):
-    """A setting is missing or wrong. The text names the variable, never its value."""
+    """A setting is missing or wrong. The text names it, or its file, and never a secret."""
 
 
 Network = IPv4Network | IPv6Network
@@ -250,7 +250,7 @@ def _resolved(path: Path, variable: str) -> Path:
 def load_settings() -> Settings:
     """Read the settings.
 
-    Raises SettingsError with one line that names the variables at fault.
+    Raises SettingsError with one line that names the variables, or the file, at fault.
     """
     try:
         return Settings()

@@ -1,6 +1,6 @@
 """The committing half of a group commit: one thread that stores batches, one after the other.
 
-The thread owns the connection of its ingest. It answers a batch only when its transaction is
+The thread owns the connection of its ingest. It acknowledges a batch only when its transaction is
 committed, or when the batch is written to the spool.
 """
 

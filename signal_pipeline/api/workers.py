@@ -2,8 +2,8 @@
 
 The supervisor is uvicorn's. The first process checks the settings, opens the database, and starts
 the workers. It replaces a worker that dies, and ends them all when it is told to stop. Each limit
-holds for the server as a whole: the workers count events in a table that they share, and divide the
-connections and the room of the spool between them.
+holds for the server as a whole: the workers count events in memory that they share (or in Redis, if
+that is set), and divide the connections and the room of the spool between them.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class _Port:
     """
 
     def __init__(self, listener: socket.socket) -> None:
-        """Keep the port of a socket that listens: that it can shows that nobody else does."""
+        """Keep the port of a socket that listens. If it can listen, nobody else does."""
         self.listens_at = where_it_listens(listener)
         self._arguments = (listener.family, listener.getsockname())
         listener.close()
@@ -205,7 +205,7 @@ class _Supervisor(Multiprocess):
     def _starting_workers(self) -> Iterator[None]:
         """Let workers start without helpers that hold secrets, and always end in order.
 
-        A worker that is told to end before it can end in order does so as soon as it can.
+        A signal to end that reaches a new worker waits until the worker can end in order.
         """
         start_resource_tracker()  # Before a new worker would start it.
         with signals_held_back():

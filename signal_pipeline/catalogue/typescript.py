@@ -1,8 +1,8 @@
 """The catalogue as TypeScript for `client/src/events.ts`, so that a wrong call does not compile.
 
 The result is types only, without code. Only the server checks what a type cannot say, such as a
-length or a pattern. A description may hold only keys that its schema names: the client is stricter
-than the server, which lets unknown keys pass.
+length or a pattern. If its schema names keys, a description may hold only these: the client is
+stricter than the server, which lets unknown keys pass unless the schema forbids them.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 This module finds the news of checks in Dagster's storage, and `failure_alerts.py` finds that of
 runs. `alert_state.py` remembers what people know already, and `notifications.py` sends the
-messages. Whether or not a message can be sent, `log_alerts.py` writes a line about the same fault
-to the daemon's log.
+messages. Whether or not a message can be sent, `log_alerts.py` writes failed runs, and
+red checks of the jobs that evaluate checks, to the daemon's log.
 
 A message holds days, counts, the run's id, and the names of checks, assets and jobs. It never holds
 a check's description or an error's text, because these can name an app, a route or a file.

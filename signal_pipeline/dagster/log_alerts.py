@@ -85,8 +85,8 @@ def build_red_checks_sensor(
     def red_checks_sensor(context: dg.RunStatusSensorContext) -> None:
         """Write one line for each red check of the run.
 
-        It returns nothing: a SkipReason ends the tick, and Dagster refuses a tick that has both a
-        SkipReason and another run, again and again.
+        It returns nothing. One tick can call it for several runs, and a SkipReason would end the
+        tick. If the tick had handled another run before, Dagster would refuse it, again and again.
         """
         for line in red_checks(context.instance, context.dagster_run.run_id):
             context.log.error("%s", line)

@@ -35,9 +35,9 @@ FAILED_DAYS_TAG = "signal/failed_days"  # A failed run sets it to the days that 
 # Of the days of which only some rollups failed, it names the rollups too. Days that failed for the
 # same rollups share a group: `2026-03-08,2026-03-09:daily_a,daily_b;2026-03-10:daily_c`.
 FAILED_ROLLUPS_TAG = "signal/failed_rollups"
-# Dagster's table of tags has an index on their values, and PostgreSQL's indexes hold 2704 bytes.
+# Dagster's table of tags has an index on key and value. An entry has at most 2704 bytes.
 MAX_TAG_LENGTH = 2500
-# The run has taken its lock; the value names the database in which the lock is.
+# The run, or the one that it retries, has taken its lock. The value names the database of the lock.
 LOCK_TAG = "signal/lock"
 # Dagster's own tag: the code location of a run that the daemon or the UI launched.
 REPOSITORY_TAG = ".dagster/repository"
@@ -219,7 +219,7 @@ def failed_days(failed: Iterable[dg.RunRecord], models: Models) -> list[FailedRu
 def failures_in_a_row(
     instance: dg.DagsterInstance, ours: OwnRuns, job: str, most: int
 ) -> list[datetime]:
-    """Return when our last runs of a job failed, newest first, back to its last success.
+    """Return when our last runs of a job failed, newest first, back to one that did not fail.
 
     At most `most` times are returned.
     """
@@ -260,7 +260,7 @@ def has_done(
 
     A run counts for every day of its range, even for a purged day, which it left alone: at worst,
     people get one alert too many. A run with `ONLY_STALE_TAG` leaves fresh days alone, so it counts
-    only for the days that it built by its log.
+    only for the days that it built, as its log says.
     """
     if ONLY_STALE_TAG not in run.tags:
         return can_have_done(run, wanted)

@@ -131,7 +131,7 @@ _OUR_WORD = {
     "console": "console",
     "desktop": "desktop",
 }
-# Chrome's reduced form, which has no model and is most of the traffic.
+# Chrome on Android hides the model behind this form, so there is no model to look up.
 _REDUCED = "; Android 10; K)"
 
 

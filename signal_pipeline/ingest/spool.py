@@ -58,7 +58,7 @@ class SpoolInUseError(SpoolError):
 
 
 class SpooledBatch(msgspec.Struct):
-    """One file: the events and drops of a batch, and the secret and rules that hashed them.
+    """One file: a batch's events and drops, the id of the secret that hashed them, and the rules.
 
     `hash_rules` is the version of HASH_RULES. Servers that knew only version 1 did not write it.
     """
@@ -126,7 +126,8 @@ class Spool:
     def drain(self) -> None:
         """Store waiting batches, in order, exactly once, for about DRAIN_SECONDS.
 
-        At least one is stored. `waiting` says whether files are left for the next drain.
+        At least one is handled, if any waits. `waiting` says whether files are left for the next
+        drain.
 
         Raises DatabaseError; the remaining files then stay and wait.
         """

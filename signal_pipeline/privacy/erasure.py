@@ -37,7 +37,7 @@ _CONDITIONS: Mapping[SubjectKind, LiteralString] = {
 
 
 class NothingKeptError(SignalError):
-    """Nothing is kept of the named day; the text says why."""
+    """No raw event of the named day is kept; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Subject:
 
     @classmethod
     def session(cls, session: uuid.UUID) -> Subject:
-        """Return one browser tab as a subject."""
+        """Return one session, which is one browser tab on one UTC date, as a subject."""
         return cls("session", {"session": session})
 
     @classmethod
@@ -85,7 +85,7 @@ def erase(
     After a crash, a second call erases the rest. If an exception ends the erasure after a commit,
     `on_interruption` first gets the certificate of the days that are erased. The caller rebuilds
     the rollups of `Certificate.stale_days`. Raises NothingKeptError for a person on a day of which
-    nothing is kept, and DatabaseError.
+    no raw event is kept, and DatabaseError.
     """
     certificate = Certificate(subject.kind, dry_run)
     try:

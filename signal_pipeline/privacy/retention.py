@@ -1,8 +1,8 @@
 """Retention: deletes whole UTC days of raw events (requirement 9).
 
-A day goes once its rollups are proven complete. A purge locks the day, has another connection prove
-it, writes the receipt and deletes, all in one transaction and under the day's lock (invariants 6
-and 9). No single clock is believed: `retention_rule.py` says which days are past their retention,
+A day goes once its rollups are proven complete. Under the day's lock, one transaction locks the
+day's row, has another connection prove the day, writes the receipt and deletes (invariants 6 and
+9). No single clock is believed: `retention_rule.py` says which days are past their retention,
 `purge_proof.py` what is proven.
 """
 
@@ -123,10 +123,10 @@ def purge_due_days(
 
     A day that fails is kept and named, and holds up no other. With an `as_of` before today (UTC),
     only days that were due on that date are purged. An `as_of` after today is allowed only with
-    `dry_run`; days are then judged by the clock alone. Days that are due by the clock alone are
-    kept too if there are more than `confirm_days` of them, or if the clocks differ. Their number
-    includes the days that `as_of` leaves alone, since a confirmation makes these due. `actor` is
-    explained in `privacy/audit_log.py`. `run_id` names the Dagster run whose config set
+    `dry_run`, and then the calendar alone decides. Otherwise, days that are due by the clock alone
+    are kept too if there are more than `confirm_days` of them, or if the clocks differ. Their
+    number includes the days that `as_of` leaves alone, since a confirmation makes these due.
+    `actor` is explained in `privacy/audit_log.py`. `run_id` names the Dagster run whose config set
     `confirm_days`.
     """
     check_as_of(as_of, dry_run=dry_run)

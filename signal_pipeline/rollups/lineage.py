@@ -229,7 +229,10 @@ def _without_counts_and_conditions(tree: exp.Expr) -> exp.Expr:
 
 
 def _is_count(node: exp.Expr) -> bool:
-    """Say whether this is `count(...)`, also with a filter or a window, or a sum of numbers."""
+    """Say whether this is a count, also with a filter or a window.
+
+    It is `count(...)`, or a sum of a CASE whose results are all literal numbers.
+    """
     if isinstance(node, exp.Filter | exp.Window):
         return _is_count(node.this)
     if isinstance(node, exp.Sum) and isinstance(node.this, exp.Case):
