@@ -48,9 +48,7 @@ def warn_of_malformed(name: str, counts: Counts) -> None:
         )
 
 
-def show_plan(
-    plan: BackfillPlan, differences: Sequence[Difference | NotComputed] | None
-) -> None:
+def show_plan(plan: BackfillPlan, differences: Sequence[Difference | NotComputed] | None) -> None:
     """Show what a backfill would do, day by day.
 
     With differences, show also what would change in each rollup.

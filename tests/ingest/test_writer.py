@@ -20,8 +20,8 @@ from support.stored import count, stored_books, stored_bots, stored_events, stor
 from support.traffic import IPHONE, line
 
 from signal_pipeline.days.placement import distributed_tables
-from signal_pipeline.events.ids import MAX_ENTITY_ID_CHARACTERS
 from signal_pipeline.events.event import Drop
+from signal_pipeline.events.ids import MAX_ENTITY_ID_CHARACTERS
 from signal_pipeline.ingest.books import ACCEPTED, DUPLICATE, Outcome
 from signal_pipeline.ingest.writer import EventWriter
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError
