@@ -83,7 +83,7 @@ def rebuild(
 
 def _show_plan(plan: BackfillPlan, models: Models, diff: bool, as_json: bool) -> None:
     from signal_pipeline.dagster.backfill import BackfillResult, plan_differences
-    from signal_pipeline.rollups.difference import Difference
+    from signal_pipeline.rollups.difference import Difference, NotComputed
     from signal_pipeline.rollups.engine import open_engine
 
     differences = None
@@ -101,8 +101,6 @@ def _show_plan(plan: BackfillPlan, models: Models, diff: bool, as_json: bool) ->
             "would_build": [str(day) for day in plan.days],
         }
         if differences is not None:
-            value |= {"differences": [], "not_computed": []}
-            for each in differences:
-                kind = "differences" if isinstance(each, Difference) else "not_computed"
-                value[kind].append(each.as_dict())
+            for name, kind in (("differences", Difference), ("not_computed", NotComputed)):
+                value[name] = [each.as_dict() for each in differences if isinstance(each, kind)]
         console.print_json(value)

@@ -116,7 +116,7 @@ def _lock_home(home: Path) -> FileLock:
 def _lock_database(home: Path) -> DaemonLock | None:
     """Return the lock of Dagster's database, taken.
 
-    Homes can share a database. The lock ends if PostgreSQL does, so it has to be held on. Returns
+    Homes can share a database. The lock ends if PostgreSQL does, so it has to be taken again and again. Returns
     None if others have configured where Dagster keeps its state. Raises DevError if another process
     holds the lock.
     """
