@@ -116,9 +116,9 @@ def _lock_home(home: Path) -> FileLock:
 def _lock_database(home: Path) -> DaemonLock | None:
     """Return the lock of Dagster's database, taken.
 
-    Homes can share a database. The lock ends if PostgreSQL does, so it has to be taken again and again. Returns
-    None if others have configured where Dagster keeps its state. Raises DevError if another process
-    holds the lock.
+    Homes can share a database. The lock ends if PostgreSQL does, so it has to be taken again and
+    again. Returns None if others have configured where Dagster keeps its state. Raises DevError if
+    another process holds the lock.
     """
     url = database_url(home)
     if url is None:
@@ -206,7 +206,8 @@ def _start(
     # The child runs in Dagster's own folder, because elsewhere Dagster would warn of the project's
     # dagster.yaml, which it does not read. The child has a session of its own, so that Ctrl-C on
     # the terminal reaches only this process, which then stops Dagster in order.
-    return subprocess.Popen(command, cwd=home, env=environment, start_new_session=True)  # noqa: S603 - fixed arguments
+    return subprocess.Popen(command, cwd=home, env=environment, start_new_session=True)  # noqa:
+    S603 - fixed arguments
 
 
 def _listens(address: Path) -> bool:
