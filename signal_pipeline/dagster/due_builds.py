@@ -181,12 +181,12 @@ def range_requests(
         and not pauses(status, now)
         and not any(first <= status.day <= last for first, last in in_flight)
     ]
-    resting = [status.day for status in newest_first if due[status.day] != status.to_build]
-    taken = [*in_flight, *zip(resting, resting, strict=True)]
+    alone = [status.day for status in newest_first if _most_attempts(status, failed)]
+    taken = [*in_flight, *zip(alone, alone, strict=True)]
     chunks: list[list[DayStatus]] = []
     for status in days:
         # A chunk never spans a day that is in flight, since its run would wait there for the day's
-        # lock, or one of which a rollup backs off, since its run would build that rollup.
+        # lock, or one of which a rollup has failed, since its run would build that rollup.
         if (
             chunks
             and len(chunks[-1]) < MAX_DAYS_PER_RUN

@@ -183,6 +183,13 @@ def test_a_rollup_that_rests_is_in_no_run_of_other_days() -> None:
     statuses[1] = replace(statuses[1], builds=built)  # It pauses.
     requests = range_requests(statuses, [], tried, NOW)
     assert [list(each.days) for each in requests] == [[days[2]], [days[0]]]
+    # It still pauses when the rollup need not rest any more, and then gets a run of its own.
+    statuses[1] = replace(statuses[1], build_seconds=60.0)
+    tried = bad_runs(1, timedelta(minutes=5))
+    requests = range_requests(statuses, [], tried, NOW)
+    assert [list(each.days) for each in requests] == [[days[2]], [days[0]]]
+    requests = range_requests(statuses, [], tried, NOW + timedelta(minutes=10))
+    assert [list(each.days) for each in requests] == [[days[2]], [days[1]], [days[0]]]
 
 
 def test_a_day_that_kills_its_run_does_not_hold_up_the_others() -> None:
