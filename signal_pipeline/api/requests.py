@@ -41,7 +41,9 @@ async def read_call(content_type: bytes, receive: Receive) -> Call:
         raise ApiError(
             "PAYLOAD_TOO_LARGE", f"the body has more than {MAX_VALUES:,} values", 413
         ) from None
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise ApiError("BAD_REQUEST", "the body is nested too deep", 400) from None
+    except ValueError:
         raise ApiError("BAD_REQUEST", "the body is not JSON in UTF-8", 400) from None
     if not isinstance(document, dict):
         raise ApiError(

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
+from typing import TextIO
 
 import typer
 
@@ -62,8 +63,19 @@ def _run() -> None:
         raise explain_missing(error) from None
 
 
+def _discard_closed_streams() -> None:
+    """Let a command write to a stream that its caller has closed, which Python sets to None."""
+    sys.stdout = sys.stdout or _open_nowhere()
+    sys.stderr = sys.stderr or _open_nowhere()
+
+
+def _open_nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")
+
+
 def main() -> None:
     """Run the command; an error that a user can act on is one line on stderr."""
+    _discard_closed_streams()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])

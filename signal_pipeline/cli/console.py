@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -34,8 +34,13 @@ from signal_pipeline.texts.printable import printable
 WIDE = 200  # The width if there is no terminal that sets one.
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether one of this process's streams is a terminal; it is None if it was closed."""
+    return stream is not None and stream.isatty()
+
+
 def _console(*, stderr: bool) -> Console:
-    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    terminal = is_terminal(sys.stderr if stderr else sys.stdout)
     return Console(
         stderr=stderr, markup=False, emoji=False, highlight=False, width=None if terminal else WIDE
     )
@@ -88,6 +93,13 @@ def print_table(
     to.print(table)
 
 
+def standard_input() -> BinaryIO:
+    """Return stdin as bytes. Raises SignalError if it was closed before the command began."""
+    if sys.stdin is None:
+        raise SignalError("there is no standard input: it was closed")
+    return sys.stdin.buffer
+
+
 def _name_column() -> TextColumn:
     return TextColumn("{task.description}", markup=False)
 
@@ -99,9 +111,7 @@ def open_with_progress(path: Path | None) -> Iterator[tuple[BinaryIO, Callable[[
     On a terminal, a file has a progress bar.
     """
     if path is None:
-        if sys.stdin is None:
-            raise SignalError("there is no standard input: it was closed")
-        yield sys.stdin.buffer, lambda done: None
+        yield standard_input(), lambda done: None
         return
     columns = (_name_column(), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with (

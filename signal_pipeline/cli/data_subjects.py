@@ -240,9 +240,10 @@ def subject(
     from signal_pipeline.privacy.subjects import export_rows, find_subject
 
     settings = load_settings()
-    if sys.stdin.isatty():
+    stream = console.standard_input()
+    if stream.isatty():
         console.say("host, address, user agent, one line each:")
-    text = sys.stdin.buffer.read().decode("utf-8", "replace")
+    text = stream.read().decode("utf-8", "replace")
     lines = [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
     found = find_subject(settings, open_database(settings), day, lines)
     sys.stdout.writelines(user_hash.hex() + "\n" for user_hash in found.user_hashes)

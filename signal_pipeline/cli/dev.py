@@ -206,8 +206,7 @@ def _start(
     # The child runs in Dagster's own folder, because elsewhere Dagster would warn of the project's
     # dagster.yaml, which it does not read. The child has a session of its own, so that Ctrl-C on
     # the terminal reaches only this process, which then stops Dagster in order.
-    return subprocess.Popen(command, cwd=home, env=environment, start_new_session=True)  # noqa:
-    S603 - fixed arguments
+    return subprocess.Popen(command, cwd=home, env=environment, start_new_session=True)  # noqa: S603 - fixed arguments
 
 
 def _listens(address: Path) -> bool:

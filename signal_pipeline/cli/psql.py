@@ -53,7 +53,7 @@ def sql(as_json: Json = False) -> None:
     """
     settings = load_settings()
     url = reader_url(open_database(settings))
-    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    terminal = console.is_terminal(sys.stdin) and console.is_terminal(sys.stdout)
     if terminal and not as_json and (code := open_psql(url)) is not None:
         raise typer.Exit(code)
     lives = url_lifetime(settings)

@@ -101,12 +101,17 @@ def parse_yaml(text: str) -> Document:
         raise YamlError("is not valid YAML") from None
 
 
+_MERGE = "tag:yaml.org,2002:merge"  # The key `<<`, which stands for the keys of other mappings.
+
+
 class _StrictLoader(yaml.SafeLoader):
     """YAML's safe loader, except that it refuses two equal keys instead of keeping the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key_node, _ in node.value:
+            if key_node.tag == _MERGE:
+                continue
             key = str(self.construct_object(key_node, deep=True))
             if key in seen:
                 line = key_node.start_mark.line + 1

@@ -82,6 +82,16 @@ def test_a_body_costs_little_before_it_is_known_who_sends_it(shape: str) -> None
     assert _least_seconds(lambda: asyncio.run(ask())) < SECONDS
 
 
+def test_a_body_that_is_nested_too_deep_is_named() -> None:
+    body = f'{{"query":"{{a}}","variables":{{"a":{"[" * 5_000}{"]" * 5_000}}}}}'.encode()
+
+    async def receive() -> Mapping[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    with pytest.raises(ApiError, match="nested too deep"):
+        asyncio.run(read_call(b"application/json", receive))  # type: ignore[arg-type]
+
+
 DOCUMENTS = {
     "fields": f"{{events{{{' id' * 190}}}}}",
     "fields of one root": "{" + " ".join(["events{id route id route}"] * 39) + "}",

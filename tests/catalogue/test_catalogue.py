@@ -326,6 +326,17 @@ def test_a_broken_file_is_refused(tmp_path: Path, text: str, named: str) -> None
     assert named in error_of(write(tmp_path, text))
 
 
+def test_a_mapping_can_take_the_keys_of_another(tmp_path: Path) -> None:
+    """YAML's merge key `<<`, as in an entry that repeats most of another."""
+    entry = "  cms: { host: cms.example.org }\n"
+    two = "  cms: &cms { host: cms.example.org }\n  old-cms: { <<: *cms, retired: true }\n"
+    text = PACKAGED_CATALOGUE.read_text(encoding="utf-8")
+    assert text.count(entry) == 1
+    catalogue = load_catalogue(write(tmp_path, text.replace(entry, two)))
+    assert catalogue.apps["old-cms"] == App("old-cms", "cms.example.org", retired=True)
+    assert not catalogue.apps["cms"].retired
+
+
 def test_a_schema_that_holds_itself_is_refused(tmp_path: Path) -> None:
     text = PACKAGED_CATALOGUE.read_text(encoding="utf-8").replace(
         "properties:", "properties: &loop\n        more: { type: object, properties: *loop }", 1

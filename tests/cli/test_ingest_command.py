@@ -103,16 +103,34 @@ def test_the_counts_of_what_is_stored_are_shown_though_postgresql_refuses_the_re
     assert "CheckViolation" in error_of(done)
 
 
-def test_a_closed_standard_input_is_named(signal: Signal, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["ingest -", "subject --day 2026-03-01"])
+def test_a_closed_standard_input_is_named(signal: Signal, tmp_path: Path, command: str) -> None:
     assert signal("ingest", "-").returncode == 0
-    closed = subprocess.run(
-        ["sh", "-c", 'exec "$@" <&-', "sh", *PROGRAM, "ingest", "-"],
+    closed = _run_without("0<&-", tmp_path, *command.split())
+    assert (closed.returncode, "no standard input" in error_of(closed)) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("stream", "command"),
+    [("0<&-", "sql"), ("1>&-", "sql"), ("1>&-", "status"), ("2>&-", "ingest -")],
+)
+def test_a_command_works_without_a_stream_that_it_does_not_need(
+    signal: Signal, tmp_path: Path, stream: str, command: str
+) -> None:
+    done = _run_without(stream, tmp_path, *command.split())
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+
+
+def _run_without(stream: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder, with a stream that the shell has closed."""
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {stream}', "sh", *PROGRAM, *arguments],
+        input="" if "<" not in stream else None,
         capture_output=True,
         text=True,
         check=False,
-        cwd=tmp_path,
+        cwd=folder,
     )
-    assert (closed.returncode, "no standard input" in error_of(closed)) == (1, True)
 
 
 def test_a_file_that_is_mostly_malformed_is_warned_of_without_its_text(

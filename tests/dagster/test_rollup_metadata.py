@@ -72,7 +72,7 @@ def test_the_preview_leaves_out_what_reports_leave_out_and_says_how_many_rows(
     systems = notes.of_rollup(build, "daily_os_activity", pictures=True)["preview"].value
     assert "left out" not in systems
     entities = notes.of_rollup(build, "daily_entity_activity", pictures=True)["preview"].value
-    assert entities.startswith("no rows\n\n2 row(s) are left out")
+    assert entities == "no rows\n\n2 row(s) are left out: only admins get rows of this rollup."
 
 
 def test_the_preview_shows_no_row_or_column_of_which_the_rule_knows_nothing(

@@ -37,6 +37,9 @@ PREVIEW_ROWS = 8
 # The date is that of the partition. An entity can be erased, but Dagster's storage keeps whatever
 # was once written to it.
 NOT_PREVIEWED = (DATE_COLUMN, "entity_id")
+# Why a preview leaves rows out.
+SMALL = "small cells, and rows from which they could be worked out."
+FOR_ADMINS = "only admins get rows of this rollup."
 
 
 def definition_metadata(model: Model) -> dict[str, Any]:
@@ -142,8 +145,8 @@ class DayNotes:
         # other columns than these.
         columns = [*MEASURES]
         columns += [column for column in model.grain if column not in NOT_PREVIEWED]
-        if not can_hide_small(self._models, name):  # Reports show it to admins only.
-            return markdown_table(columns, [], _left_out(build.rows[name]))
+        if not can_hide_small(self._models, name):
+            return markdown_table(columns, [], _left_out(build.rows[name], FOR_ADMINS))
         hidden = hidden_on_day(self._connection, self._models, model, build.day)
         cursor = self._connection.cursor(row_factory=dict_row)
         rows = cursor.execute(
@@ -156,7 +159,7 @@ class DayNotes:
         ).fetchall()
         shown = [row for row in rows if not hidden.hides(row)][:PREVIEW_ROWS]
         cells = [[row[column] for column in columns] for row in shown]
-        return markdown_table(columns, cells, _left_out(len(hidden.values)))
+        return markdown_table(columns, cells, _left_out(len(hidden.values), SMALL))
 
     def _labels_of_users(self, build: DayBuild) -> str:
         """Return what casts doubt on the users of a build, else `exact`.
@@ -177,9 +180,5 @@ def _words(quality: DayQuality | None, build: DayBuild) -> str:
     return ", ".join(sorted(labels)) or "exact"
 
 
-def _left_out(rows: int) -> str:
-    if not rows:
-        return ""
-    return (
-        f"{rows:,} row(s) are left out: small cells, and rows from which they could be worked out."
-    )
+def _left_out(rows: int, why: str) -> str:
+    return f"{rows:,} row(s) are left out: {why}" if rows else ""

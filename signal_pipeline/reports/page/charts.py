@@ -73,6 +73,7 @@ def bars(rows: Sequence[tuple[str, int, str]], unit: str, size: tuple[int, int] 
             "tickCount": 4 if size == WIDE else 2,
             "labelExpr": _NUMBERS,
             "domain": False,
+            "tickMinStep": 1,
         },
     }
     text = {"type": "text", "align": "left", "dx": 6, "fontSize": 12, "color": "var(--ink)"}
