@@ -45,7 +45,9 @@ def write_url(parts: Mapping[str, str], scheme: str = "postgresql") -> str:
     else:
         place = f"[{host}]" if ":" in host else host
         place += f":{port}" if port else ""
-    login = ":".join(quote(parts[name], safe="") for name in ("user", "password") if name in parts)
+    login = quote(parts.get("user", ""), safe="")
+    if "password" in parts:  # Without a user it still follows a colon, or it would be the user.
+        login += f":{quote(parts['password'], safe='')}"
     at = "@" if login else ""
     query = f"?{urlencode(rest, quote_via=quote, safe='')}" if rest else ""
     return f"{scheme}://{login}{at}{place}/{quote(parts.get('dbname', ''), safe='')}{query}"

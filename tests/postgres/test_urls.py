@@ -57,13 +57,19 @@ def test_a_url_for_sqlalchemy_is_made_from_any_form_that_libpq_reads() -> None:
     assert "hidden" not in str(refused.value)
 
 
-@given(user=TEXTS, password=TEXTS, host=HOSTS, database=TEXTS, options=TEXTS)
+@given(
+    user=st.none() | TEXTS,
+    password=st.none() | TEXTS,
+    host=HOSTS,
+    database=TEXTS,
+    options=TEXTS,
+)
 def test_libpq_and_sqlalchemy_read_what_is_written(
-    user: str, password: str, host: str, database: str, options: str
+    user: str | None, password: str | None, host: str, database: str, options: str
 ) -> None:
+    login = {"user": user, "password": password}
     parts = {
-        "user": user,
-        "password": password,
+        **{name: value for name, value in login.items() if value is not None},
         "host": host,
         "port": "1,2" if "," in host else "5433",
         "dbname": database,
@@ -71,6 +77,6 @@ def test_libpq_and_sqlalchemy_read_what_is_written(
     }
     assert read_url(write_url(parts)) == parts
     read = make_url(sqlalchemy_url(write_url(parts)))
-    assert (read.username, read.password, read.database) == (user, password, database)
+    assert (read.username or None, read.password, read.database) == (user, password, database)
     assert read.query["options"] == options
     assert host in (read.host, read.query.get("host"))
