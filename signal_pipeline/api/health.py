@@ -37,7 +37,8 @@ class Readiness:
         if look is None or look.done():
             loop = asyncio.get_running_loop()
             look = self._look = loop.run_in_executor(self.thread, self._responds)
-        await asyncio.wait([look], timeout=READY_SECONDS)  # Leaves the look to the others.
+        # A timeout does not cancel the look, because others can wait for it too.
+        await asyncio.wait([look], timeout=READY_SECONDS)
         if look.done() and look.result():
             return PlainTextResponse("ok")
         return PlainTextResponse("the database does not answer", 503)

@@ -1,8 +1,8 @@
 """HTTP/1.1 with bounds, on top of uvicorn's protocol.
 
 Uvicorn bounds neither headers, nor time, nor pipelining, nor answers that the client never reads.
-Here every client gets a bounded time for what it owes; see `connections`. A request that is refused
-here never reaches the application.
+Here every client gets a bounded time for what it owes; see `connections`. The application never
+gets the whole of a request that is refused here.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ logger = logging.getLogger(__name__)
 class ApiError(SignalError):
     """A refusal, with a code for programs and a sentence for people.
 
-    `status` is the HTTP status of a request that is refused as a whole.
+    `status` is the HTTP status of a request that is refused as a whole. A status of 500 or above is
+    also that of an answer in which only one field is refused.
     """
 
     def __init__(self, code: str, message: str, status: int = 200) -> None:

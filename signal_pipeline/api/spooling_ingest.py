@@ -21,7 +21,8 @@ from signal_pipeline.postgres.database import DatabaseError, DatabaseUnreachable
 
 logger = logging.getLogger(__name__)
 
-QUICK_SECONDS = 1.0  # A try that fails later than this is not repeated while callers wait.
+# If a try to reach the database took longer than this, callers do not wait for a second one.
+QUICK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class CatalogueError(SignalError):
 class App:
     """An app that sends events.
 
-    `host` enters the user hash if no trusted proxy forwards a host.
+    `host` enters the user hash if neither a trusted proxy nor the line of a file states a host.
     """
 
     name: str

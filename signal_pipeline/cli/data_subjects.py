@@ -88,7 +88,10 @@ def _spool_files(settings: Settings) -> list[Path]:
 
 
 def _notes_on_waiting_files(settings: Settings) -> list[str]:
-    """Return what was not looked at: an officer could believe that there is nothing."""
+    """Return notes on files that were not looked at.
+
+    Without them, an officer could believe that nothing is there.
+    """
     from signal_pipeline.ingest.landing import landed_files
 
     return [
@@ -146,8 +149,8 @@ def _session_subject(text: str) -> Subject:
     except ValueError:
         raise UsageError("--session takes a UUID") from None
     if str(session) in NO_IDS:
-        # Before acceptance refused these ids, events could be stored with them. Such events belong
-        # to many people.
+        # Acceptance did not always refuse these ids, so events with them can be stored. Such
+        # events belong to many people.
         raise UsageError(
             "--session: the nil and the max UUID name no session; erase by --user-hash"
         )

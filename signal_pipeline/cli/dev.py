@@ -63,10 +63,10 @@ class DevError(SignalError):
 def run_dev(settings: Settings, port: int) -> int:
     """Migrate, start `dagster dev` and wait for it; return its exit code.
 
-    When this process exits, it stops what it has started before it leaves the embedded server,
-    because the last user of that server stops it. Raises DevError at once if another
-    `signal-pipeline dev` runs on the same home or on the same database of Dagster's, or if the port
-    is taken.
+    When this process exits, it first stops what it has started. So it is the last of them to leave
+    the embedded server, and the last user to leave stops that server. Raises DevError if the port
+    is taken, or if another `signal-pipeline dev` runs on the same home or on the same database of
+    Dagster's. It watches that database as long as Dagster runs.
     """
     # A wrong address is reported here, and not by a sensor some time later.
     open_addresses(settings)
@@ -98,8 +98,7 @@ def run_dev(settings: Settings, port: int) -> int:
 def _lock_home(home: Path) -> FileLock:
     """Return the lock of a home, taken until it is released or this process ends.
 
-    It is taken before anything else is looked at or started. Raises DevError if another process
-    holds the lock.
+    It is taken before anything is started. Raises DevError if another process holds the lock.
     """
     home.mkdir(parents=True, exist_ok=True)
     lock = FileLock(home / ".dev.lock", timeout=0)
@@ -116,9 +115,9 @@ def _lock_home(home: Path) -> FileLock:
 def _lock_database(home: Path) -> DaemonLock | None:
     """Return the lock of Dagster's database, taken.
 
-    Homes can share a database. The lock ends if PostgreSQL does, so it has to be taken again and
-    again. Returns None if others have configured where Dagster keeps its state. Raises DevError if
-    another process holds the lock.
+    Homes can share a database. The lock ends if PostgreSQL does; `is_lost` takes it again. Returns
+    None if others have configured where Dagster keeps its state. Raises DevError if another process
+    holds the lock.
     """
     url = database_url(home)
     if url is None:

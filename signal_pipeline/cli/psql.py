@@ -34,7 +34,7 @@ LIFETIMES = {
         " `signal-pipeline serve`, or run `signal-pipeline sql` on a terminal for a psql"
     ),
 }
-# libpq's own list, so that every part of a URL, even an option of TLS, reaches psql as a variable.
+# libpq's own list. Each part of a URL that has a variable, such as an option of TLS, reaches psql.
 _VARIABLES = {
     option.keyword.decode(): option.envvar.decode()
     for option in pq.Conninfo.get_defaults()

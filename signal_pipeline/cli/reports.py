@@ -106,7 +106,9 @@ def report(
 ) -> None:
     """Print aggregates: from a rollup over any days, or with --group-by exactly from raw events.
 
-    With --format html, write one page of everything: small cells are left out.
+    If some of the days are purged, a rollup answers --group-by where it can, but not with
+    --hide-small. With --format html, write one page of every rollup; it has small cells only with
+    --for-admins.
     """
     first_day, last_day = chosen_days(first, last, span, today_utc())
     if output is Format.html:
@@ -153,7 +155,7 @@ def _answer(
     where: list[str],
     hide_small: bool,
 ) -> Report:
-    """Return the rows of a rollup, or counts of raw events if there is `group_by`.
+    """Return the rows of a rollup, or with `group_by` the counts by its keys.
 
     Raises UsageError for options that do not go together.
     """

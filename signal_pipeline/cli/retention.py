@@ -42,8 +42,8 @@ def retention(
 ) -> None:
     """Delete raw days past their retention, each after its rollups are proven complete.
 
-    If too few of the dates since a day left a sign in the database, only the clock says that the
-    day is past its retention. Such a day is kept unless you confirm it.
+    If only the clock says that a day is past its retention, because too few later dates have left a
+    sign in the database, the day is kept unless you confirm it.
     """
     from signal_pipeline.privacy.audit_log import operator
     from signal_pipeline.privacy.retention import (

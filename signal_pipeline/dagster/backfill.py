@@ -35,7 +35,7 @@ from signal_pipeline.rollups.models import Models
 logger = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 0.5
-PURGED = "purged, unchanged"  # The reason that is no failure.
+PURGED = "purged, unchanged"  # A day that is refused for this reason has not failed.
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +230,9 @@ def chunks(days: Sequence[date], most: int) -> list[list[date]]:
 def _progress_by_day(
     database: Database, days: Sequence[date], progress: Callable[[int], None]
 ) -> Iterator[None]:
-    """Call `progress` with the number of newly recorded builds, and at the end with the rest.
+    """Call `progress` with how many more days were built, and at the end with the rest.
 
-    A thread beside the run reads the records. If it fails, it logs a warning, and there is no
+    A thread beside the run reads `signal.builds`. If it fails, it logs a warning, and there is no
     progress until the end. The rest includes days that the run did not build.
     """
     since, over, reported = datetime.now(UTC), threading.Event(), 0

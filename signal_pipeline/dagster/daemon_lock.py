@@ -41,7 +41,7 @@ class DaemonLock:
         self._refused_since: float | None = None
 
     def is_lost(self) -> bool:
-        """Hold the lock on, and return True if another session has had it for a minute.
+        """Keep the lock, and return True if another session has had it for a minute.
 
         A server can keep a session of ours, and its lock, for a while after our side of the
         connection is gone.

@@ -2,8 +2,8 @@
 
 The facts are queried again at each tick, so a missed tick heals itself. There are three guards: a
 day in flight is not asked for twice; a busy day is not rebuilt without a pause; a rollup that fails
-on a day is tried again with back-off (even if the day goes on changing), but not for ever. The
-day's other rollups do not wait for it.
+on a day is tried again with back-off (even if the day goes on changing), and rests after five
+failures. The day's other rollups do not wait for it.
 """
 
 from __future__ import annotations
@@ -144,9 +144,9 @@ def nightly_days(
 
     These are stale days, yesterday, and days after the first known day that have no row. Such a day
     had no event, and no run built it; it is built now, so that its rollups say zero instead of
-    unknown. Days without a row are left alone if they are before `first_kept` or more than a month
-    old. So are those before `installed`, the date of the first migration: nobody recorded their
-    events, so they stay unknown.
+    unknown. Days without a row, except yesterday, are left alone if they are before `first_kept` or
+    more than a month old. So are those before `installed`, the date of the first migration: nobody
+    recorded their events, so they stay unknown.
     """
     known = {status.day: status for status in statuses}
     wanted = {day for day, status in known.items() if status.wants_build and day <= yesterday}

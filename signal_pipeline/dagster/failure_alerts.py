@@ -16,8 +16,8 @@ from signal_pipeline.dagster.notifications import Message
 from signal_pipeline.dagster.runs import FAILED_DAYS_TAG, OwnRuns, days_of
 from signal_pipeline.dagster.successes import Successes
 
-# Of all kinds of events together: so many back, failures are looked for again, because one that got
-# an earlier number than another can be stored a moment later.
+# Each look begins this many events, of all kinds, before the last failure that was seen: a failure
+# can be stored a moment later than an event with a higher number.
 OVERLAP_EVENTS = 10_000
 PAGE = 500
 RETRY_PATIENCE_SECONDS = 600  # Dagster starts a retry within seconds; after this time it will not.

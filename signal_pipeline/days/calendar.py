@@ -198,8 +198,8 @@ def day_lock(
 
     Take it before the snapshot transaction begins. Inside REPEATABLE READ the snapshot would be
     taken before the wait for the lock, and the build would miss what was committed meanwhile
-    without anybody noticing. Raises DayInUseError if another session holds it for so many seconds,
-    or for LOCK_PATIENCE_SECONDS.
+    without anybody noticing. Raises DayInUseError if another session holds it for
+    `patience_seconds`, by default LOCK_PATIENCE_SECONDS.
     """
     patience_seconds = patience_seconds or LOCK_PATIENCE_SECONDS
     number = (day - EPOCH.date()).days

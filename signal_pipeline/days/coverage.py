@@ -1,7 +1,7 @@
 """Coverage: which days of a window can be known, and why the others cannot.
 
-An unknown day is never a zero (requirement 8.6). Every report and every answer to an officer asks
-here. `freshness.py` says how fresh the rollups of a known day are.
+An unknown day is never a zero (requirement 8.6). Every report, and every answer to a data
+protection officer, asks here. `freshness.py` says how fresh the rollups of a known day are.
 """
 
 from __future__ import annotations

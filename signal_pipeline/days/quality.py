@@ -61,10 +61,10 @@ def day_quality(connection: Connection, first: date, last: date) -> dict[date, D
 class DayIdentities:
     """How people are told apart on one day.
 
-    `top_share` and `top_sessions` are the busiest hash's share of the day's events and its number
-    of sessions. Many sessions behind one hash mean that a proxy or NAT has merged people. Several
-    hashes in one session mean that an address or browser changed within it, so that people are
-    counted twice.
+    `top_share` is the largest share of the day's events that one hash has, and `top_sessions` the
+    largest number of sessions that one hash has; these can be two hashes. Many sessions behind one
+    hash mean that a proxy or NAT has merged people. Several hashes in one session mean that an
+    address or browser changed within it, so that people are counted twice.
     """
 
     events: int

@@ -54,7 +54,7 @@ def _plain_address(text: str) -> str | None:
     """Return the canonical text of a bare address, or None if `canonical_ip` must look closer.
 
     The system's own functions are several times faster than `ipaddress`. An IPv6 address that they
-    print with dots holds an IPv4 address. They write such an address differently from RFC 5952, so
+    print with dots holds an IPv4 address. `canonical_ip` writes such an address differently, so
     their text is not used.
     """
     try:

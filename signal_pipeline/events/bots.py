@@ -1,6 +1,6 @@
 """The test of whether a user agent belongs to a program that no person uses (requirement 3.5).
 
-Refusing a person is worse than counting a bot. Three rules therefore overrule all lists:
+Refusing a person is worse than counting a bot. Three rules overrule all lists, in this order:
 - A user agent that does not look like a browser is a bot.
 - A user agent that names a test runner, a headless browser or a crawler is a bot.
 - An app's own browser window (Electron, a WebView) is a person's.
@@ -81,8 +81,8 @@ _MODEL = re.compile(
     r"(?:Android|\bAdr )[^)]*?\b[Bb]uild/[^;)]*"
     r"|(?:Android|\bAdr )[^;)]*(?:; ?[a-z]{2}[-_][A-Za-z]{2,4})?;[^;)]*"
 )
-# These entries hit people, because their words are in all kinds of names: users of CamScanner, of
-# `Presearch` and of Daum's apps.
+# These entries hit people (users of CamScanner, Presearch and Daum's apps), because their words are
+# in all kinds of names.
 _NOT_OF_DEVICE_DETECTOR = frozenset({"Generic Bot", "Daum"})
 _SPIDER = "Spider"
 _device_pattern = attrgetter("regex", "regex_flag", "family", "brand", "model")

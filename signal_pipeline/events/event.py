@@ -85,7 +85,9 @@ class AcceptedEvent(msgspec.Struct, gc=False, frozen=True):
 
 
 class Drop(msgspec.Struct, gc=False, frozen=True):
-    """A refused event as the books count it. It never holds a value of the event.
+    """A refused event as the books count it.
+
+    It holds no id, route, description, address or user agent of the event.
 
     Attributes:
         stated_type: for the log: the stated event type if it is plain `[a-z0-9_]{1,64}`, else

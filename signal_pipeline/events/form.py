@@ -1,6 +1,6 @@
 """The form of an event's fields, the first step of acceptance (requirement 3.1).
 
-Each function returns a field as it is stored, or raises Refused.
+Each function returns a field as it is stored (a host as it is hashed), or raises Refused.
 """
 
 from __future__ import annotations

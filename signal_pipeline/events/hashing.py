@@ -21,7 +21,8 @@ _REMEDY = "generate one with `openssl rand -hex 32`"
 _KEY_ID_MESSAGE = b"signal/key-id"
 _EVENT_ID_MESSAGE = b"signal/event-id"
 
-# RFC 2104 combines the key, padded to one block of SHA-256, with these bytes.
+# RFC 2104 pads the key to one block of SHA-256, and XORs each byte with 0x36 or 0x5C. These are the
+# tables with which `bytes.translate` does that.
 _BLOCK_BYTES = 64
 _INNER_PAD = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER_PAD = bytes(byte ^ 0x5C for byte in range(256))

@@ -75,9 +75,9 @@ def _is_card_number(number: float) -> bool:
 
 
 def _is_position(numbers: Sequence[object]) -> bool:
-    """Return whether a list is a position as in GeoJSON, with four or more decimals for the place.
+    """Return whether a list is a position as in GeoJSON: two numbers with four or more decimals.
 
-    The third number is its altitude.
+    A third number is its altitude, with any decimals.
     """
     first, second, *altitude = numbers
     return (

@@ -91,7 +91,7 @@ _STATES = _words(private_words.STATES)
 _COUNTED = _words(private_words.COUNTED)
 _WAYS = _words(private_words.WAYS)
 _SENT_BY = _words(private_words.SENT_BY)
-# The same for keys whose words run together.
+# Flags, counts and orders whose words run together: `isowner`, `eventsperuser`, `sortbyauthor`.
 _compact_flag = re.compile("(?:is|has|total|num|max|min|active)(.+)|.*per(.+)").fullmatch
 _is_done = re.compile("is[a-z]{3,}edbys?").fullmatch
 _COMPACT_ORDER = ("sortby", "groupby", "orderby", "filterby", "countby")

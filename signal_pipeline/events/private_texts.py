@@ -2,7 +2,7 @@
 
 The module finds only data that a checksum or a fixed form makes certain. It does not look for names
 or street addresses, which look like any other words, nor for numbers that could be something else,
-such as a phone number in national form. `readings.py` removes disguises.
+such as most phone numbers in national form. `readings.py` removes disguises.
 """
 
 from __future__ import annotations
@@ -134,7 +134,8 @@ def is_private_text(text: str) -> bool:
     """Return whether a text holds personal data that can be recognised for certain.
 
     That is an e-mail address, an IP or MAC address, a JWT, a URL with a query or a user, a phone
-    number in international form, the number of a payment card, an IBAN, or coordinates.
+    number in international or North American form or after `tel:`, the number of a payment card, an
+    IBAN, or coordinates.
     """
     return bool(
         ("@" in text and _EMAIL.search(text))
@@ -215,9 +216,9 @@ def _holds_place(text: str) -> bool:
 
 
 def _is_phone(number: str) -> bool:
-    """Return whether a number has as many digits as the phone numbers of a country.
+    """Return whether a number has as many digits as a phone number with its country code.
 
-    A number with a single point is a decimal number.
+    A number with a single point is a decimal number, unless a blank follows its plus sign.
     """
     digits = re.sub("[^0-9]", "", number.replace("(0)", ""))
     if number.count(".") == 1 and not number.startswith("+ "):

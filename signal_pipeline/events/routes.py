@@ -27,8 +27,8 @@ _PLAIN = re.compile(r"(?:[A-Za-z]{0,15}+[/\[\]()._~-]++)*+[A-Za-z]{0,15}+")
 _QUERY_OR_FRAGMENT = re.compile("[?#\uff1f\uff03\ufe56\ufe5f]|%(?:25)*(?:3[Ff]|23)")
 # A parameter of a path (`;jsessionid=...`), or a query that hides in another way.
 _PARAMETER = re.compile(r"(?:^|[;&]) ?[\w.~-]+ ?=|[?#]")
-# Control characters, line ends, halves of surrogate pairs, and characters that are private or never
-# assigned.
+# Control characters, line ends, halves of surrogate pairs, and characters that are for private use
+# or never assigned.
 _FORBIDDEN = re.compile(
     "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\uf8ff\\ufdd0-\\ufdef\\ufffe\\uffff\\U000f0000-\\U0010ffff"
     + "".join(
@@ -54,7 +54,7 @@ def route_template(text: str) -> str:
     ordinary slug comes back unchanged, and so does the result of an earlier call.
 
     Raises ValueError if the text does not start with "/", if it holds control characters, lone
-    surrogates, or characters that are private or never assigned, and if the text or the result has
+    surrogates, or characters for private use or never assigned, and if the text or the result has
     more than 256 characters (replacing can lengthen it). The error does not repeat the text.
     """
     if text in _templates:
@@ -117,8 +117,9 @@ def _must_be_replaced(part: str) -> bool:
 def _is_token(run: str) -> bool:
     """Return whether a run of letters and digits looks random.
 
-    It does if its kinds of characters change too often for words. Words in camel case change at
-    most at every third character; a random run of letters and digits changes at every second.
+    It does if no word is that long, or if its kinds of characters change too often for words. Words
+    in camel case change at most at every third character; a random run of letters and digits
+    changes at every second.
     """
     digits = sum(character.isdigit() for character in run)
     changes = len(_CHANGE.findall(run))

@@ -62,7 +62,10 @@ class PeekedStream:
         return data
 
     def _read_more(self, size: int) -> bytes:
-        """Return the next bytes, and remember the end. After it, a terminal asks for more input."""
+        """Return the next bytes, and remember the end.
+
+        A terminal that is read again after its end asks for more input.
+        """
         try:
             data = self._stream.read(size)
         except OSError as error:

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 LOGGED_DROPS = 20
 
-# A reason, and the event type, which is empty if it is not known.
+# A reason, and the stated event type, which is empty if there is none or it is not a plain name.
 DropKind = tuple[str | None, str]
 
 

@@ -83,8 +83,8 @@ def is_pretty_printed(head: bytes) -> bool:
     """Return whether the first JSON object of a file spans several lines and is whole in `head`.
 
     `head` is the beginning of the file. The object can be the first of an array. A line that was
-    cut off in the middle and is followed by others is no such object. A first line that is only a
-    bracket begins an array, on however few lines its objects are.
+    cut off in the middle and is followed by others is no such object. If the first line is only
+    `[`, the answer is always yes, because that begins an array.
     """
     text = head.decode("utf-8", "replace").strip("\ufeff \t\r\n")
     if text.partition("\n")[0].rstrip() == "[":

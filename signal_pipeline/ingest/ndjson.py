@@ -53,7 +53,8 @@ class StreamError(SignalError):
 class FormError(StreamError):
     """The error for a stream of another form, of which nothing was stored.
 
-    No line of the stream, or of its first 64 MiB, is a JSON object.
+    Its first bytes identify another form, or no line of its first 64 MiB is a JSON object of its
+    own, as opposed to a part of an array or of an object over several lines.
     """
 
     def __init__(self, form: str) -> None:
@@ -84,9 +85,9 @@ class Block:
 class NdjsonReader:
     """A reader of a stream, block by block, in bounded memory.
 
-    Lines are decompressed and have no byte order marks. Iterating raises FormError before the first
-    block if no line of the first 64 MiB is a JSON object. Lines before the first object are only
-    counted, however many there are, and each is returned as an unreadable line.
+    Lines are decompressed and have no byte order marks. Iterating raises FormError, before the
+    first block, for a stream of another form. Lines before the first object are only counted,
+    however many there are, and each is returned as an unreadable line.
     """
 
     def __init__(self, stream: BinaryIO, block_bytes: int, start: int = 0) -> None:

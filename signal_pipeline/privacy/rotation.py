@@ -2,8 +2,9 @@
 
 This module reports which secrets hashed the stored days, and which events must be stored before the
 secret changes. The ids of lines without a `clientEventId` and the digests of landed files derive
-from the secret. So a landed file that is begun under one secret and read again under another would
-be stored twice. The operator changes the secret itself.
+from the secret. So a landed file that was begun under one secret would be read from its start under
+another, and those of its stored lines that have no `clientEventId` would be stored a second time.
+The operator changes the secret itself.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from signal_pipeline.settings import Settings
 
 
 class RotationError(SignalError):
-    """What the kill switch needs is not so yet."""
+    """Files wait in the landing, so begun files cannot be forgotten yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +126,9 @@ def forget_begun_files(settings: Settings, database: Database) -> int:
 
 
 def check_rotation(settings: Settings, database: Database) -> Rotation:
-    """Return what the database says about the secrets.
+    """Return which secrets hashed which days, and what must be stored before a rotation.
 
-    Raises WeakSecretError if the present secret is too short.
+    Raises SettingsError or WeakSecretError if `ingest_secret` refuses the present secret.
     """
     present = key_id(ingest_secret(settings))
     with database.connect() as connection:

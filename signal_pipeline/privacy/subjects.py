@@ -157,9 +157,9 @@ def _parse_lines(lines: Sequence[str]) -> tuple[str, str, str]:
 def export_rows(rows: Sequence[str], path: Path) -> None:
     """Write one JSON object per line into a new file that only its owner can read.
 
-    Raises SubjectError if the file exists, which is then unchanged, or cannot be written, and then
-    nothing of it is left. A process that is killed leaves at most a hidden draft beside the file,
-    which is named after it.
+    Raises SubjectError if the file exists or cannot be written. An existing file stays as it is,
+    and nothing is left of one that cannot be written. A process that is killed leaves at most a
+    hidden draft beside the file, which is named after it.
     """
     try:
         write_new_private(path, "".join(f"{row}\n" for row in rows))

@@ -141,9 +141,9 @@ def _usage(connection: Connection, models: Models) -> Usage:
 
 
 def _unknown_days(connection: Connection, oldest: date) -> list[date]:
-    """Return those of the last LONG_DEAD_DAYS days, since the oldest known one, that nobody built.
+    """Return the days without a row, among the last LONG_DEAD_DAYS days but not before `oldest`.
 
-    They may have had events.
+    Signal stored no event of them, but it may have been off.
     """
     today = today_utc()
     first = min(today, max(oldest, today - timedelta(days=LONG_DEAD_DAYS)))

@@ -17,7 +17,7 @@ class Question:
     """What is counted, and by which keys.
 
     `where` holds filters by the names of keys. A filter by day is not among them: it has narrowed
-    `first` and `last` instead. `asked_for_one_day` is true if the window was one day.
+    `first` and `last` instead. `asked_for_one_day` is true if the window was one day before that.
     """
 
     keys: Sequence[Key]

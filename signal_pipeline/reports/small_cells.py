@@ -4,8 +4,8 @@ The rules are applied to parts. A part is a group (one day, app and event type),
 group's split by one of `SPLITS`. These are the rules:
 
 - A group with few people, or with few for the number of its cells, is left out with all its splits.
-- So is a group of a day whose rollups are not all built yet, for what they hold can close it. The
-  same holds while they were built from different events of the day.
+- So is a group of a day whose rollups are not all built yet, since one that is built later can have
+  small cells. The same holds if they were built from different events of the day.
 - Device, browser and system nest. If one of these splits has a small cell, all three are left out.
 - If a split by route has a small cell, large cells are left out with the small ones, until the sum
   of all that is left out says nothing about any of them.
@@ -104,7 +104,7 @@ def hidden_of_rollup(
 
 
 def _purged_days(connection: Connection, parameters: Mapping[str, object]) -> list[date]:
-    """Return the days of the window that no rollup will be built of again."""
+    """Return the purged days of the window: no rollup of them will be built again."""
     scalar = connection.cursor(row_factory=scalar_row)
     return scalar.execute(
         "select day from signal.days where state = 'purged' and day between %(first)s and %(last)s",
@@ -211,8 +211,8 @@ def can_hide_small(models: Models, name: str) -> bool:
     """Return whether the small cells of a rollup can be left out, and the rest be shown.
 
     This is so if its rows are parts, and sums of them. The rules need every part that anybody can
-    see in a rollup, so none of the rollups that exist and hold parts may lack some events or be
-    split in another way.
+    see in a rollup, so each rollup of parts that exists must cover all events and split groups only
+    as `_SPLIT_OF_ROLLUP` says.
     """
     present = [models[part] for part in _SPLIT_OF_ROLLUP if part in models]
     return name in _SPLIT_OF_ROLLUP and all(map(_holds_parts, present))

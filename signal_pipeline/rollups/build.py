@@ -94,8 +94,8 @@ def build_day(database: Database, engine: Engine, models: Models, day: date) -> 
     rollups stay as they are.
 
     Raises RollupsFailedError, after the others are committed, for rollups that cannot be computed,
-    that PostgreSQL refuses, that do not add up to the raw events, or of which another build was
-    faster and read a newer version. These alone stay as they are.
+    that PostgreSQL refuses, that do not add up to the raw events, or that already hold a build of a
+    newer version. These alone stay as they are.
     """
     with database.connect() as connection:
         refuse_impossible_day(connection, day)
@@ -122,7 +122,7 @@ def build_day(database: Database, engine: Engine, models: Models, day: date) -> 
 
 
 def recorded_builds(connection: Connection, models: Models, days: Sequence[date]) -> list[DayBuild]:
-    """Return one build for each of the days, open or purged, from what is recorded of its rollups.
+    """Return the recorded builds of the days, open or purged: at most one for each day.
 
     An open day is returned if every rollup has a build of the day's present version. A purged day
     is returned with the rollups that were ever built. `seconds` is the time up to the last rollup.
@@ -163,7 +163,7 @@ def _replace_rows(
     computed: ComputedDay,
     started: float,
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Replace the rows of each rollup that lets it happen; return how many, and why others failed.
+    """Replace the rows of each rollup; return how many each has now, or why it failed.
 
     Each rollup has a savepoint, so that it keeps its rows if it fails, and all that did not fail
     are committed together.

@@ -35,8 +35,8 @@ EVENTS = 250_000  # Events per query and batch on a cluster, where each query as
 _END = b"\xff"
 _NULL = b"\xfe"
 
-# How a column is joined: as text, except for types whose values all have the same length. A uuid
-# can be null, so its validity is joined beside it.
+# How a column is joined: as text, except for these types, whose values all have the same length. A
+# uuid can be null, so its validity is joined beside it.
 _TEXT = r"string_agg(coalesce(textsend({0}::text), '\xfe'), '\xff')"
 _JOINED = {
     "timestamptz": ["string_agg(timestamptz_send({0}), '')"],
@@ -177,8 +177,8 @@ def _array(column: SourceColumn, events: int, parts: Iterator[list[bytes]]) -> p
 def _texts(events: int, ended: bytes) -> pa.DictionaryArray:
     """Encode texts that each end with `_END` as a dictionary.
 
-    The end bytes stay with the values while Arrow finds the distinct ones, so only those few are
-    cut out of the joined bytes.
+    The end bytes stay with the values while Arrow finds the distinct ones. Only these few values
+    then lose them.
     """
     data = np.frombuffer(ended, "u1")
     ends = np.flatnonzero(data == _END[0])

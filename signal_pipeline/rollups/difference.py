@@ -68,7 +68,7 @@ def day_difference(
 ) -> list[Difference | NotComputed]:
     """Return the difference of each rollup for a day that has a row in `signal.days`.
 
-    Raises BuildRefusedError where a build of the whole day would be refused, EngineError and
+    Raises BuildRefusedError if the day is purged or raw events are missing. Raises EngineError and
     DatabaseError.
     """
     with (

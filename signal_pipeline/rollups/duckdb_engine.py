@@ -151,7 +151,7 @@ def _load(
     columns: Sequence[SourceColumn],
 ) -> DaySnapshot:
     """Stream the day's events into DuckDB; return the facts of the day from the same snapshot."""
-    # Parallel workers would do more work in total, and the other builder wants the other core.
+    # Parallel workers would do more work in total, and a run builds two days at once anyway.
     source.execute("set local max_parallel_workers_per_gather = 0")
     recorded = read_recorded_day(source, day)
     # `closing`: after an error too, the reader ends before its transaction.
@@ -170,7 +170,7 @@ def _load(
 
 
 def _read_ahead(batches: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
-    """Yield the batches; each next one is read while DuckDB takes the last."""
+    """Yield the batches; each is read while DuckDB takes the one before it."""
     with ThreadPoolExecutor(1, thread_name_prefix="signal-read") as pool:
         for reading in submit_ahead(pool, itertools.repeat(partial(next, batches, None)), ahead=1):
             if (batch := reading.result()) is None:
@@ -232,7 +232,7 @@ def _columns_read_by(models: Models) -> list[SourceColumn]:
 
 
 def _try_model(results: duckdb.DuckDBPyConnection, day: date, model: Model) -> EngineError | None:
-    """Compute a model; return its error. After one, DuckDB can compute the other models."""
+    """Compute a model; return its error, after which DuckDB can still compute the others."""
     try:
         with _safe_errors(model.name):
             _compute(results, day, model)

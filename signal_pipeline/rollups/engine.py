@@ -35,8 +35,9 @@ class EngineError(SignalError):
 class DaySnapshot:
     """A day as one snapshot of the database showed it.
 
-    `expected_events` is accepted minus erased events by the books; `raw_events` counts the events
-    that are there. `first_event` and `last_event` are UTC instants, None on a day without events.
+    `expected_events` is accepted minus erased events by the books, or 0 if the day is purged;
+    `raw_events` counts the events that are there. `first_event` and `last_event` are UTC instants,
+    None on a day without events.
     """
 
     day: date
@@ -71,9 +72,9 @@ class ComputedDay(Protocol):
         """Insert the model's rows into its table, or another of the same shape; return how many.
 
         It writes in the caller's transaction; the caller deletes rows of an earlier build. It can
-        be called again after a rollback. Raises EngineError for a model that could not be computed,
-        although the others were. Errors of the connection pass unchanged, so that the caller can
-        retry or word them.
+        be called again after a rollback. Raises EngineError for a model that could not be computed;
+        the others can still be written. Errors of the connection pass unchanged, so that the caller
+        can retry or word them.
         """
         ...
 
@@ -92,8 +93,8 @@ class Engine(Protocol):
         """Read the day from one snapshot, taken after this call, and compute the models.
 
         `connection` must not be in a transaction, and the caller holds the lock of the day. A
-        purged day reads as empty. Raises DatabaseError, and EngineError, also for a day without a
-        row in `signal.days`. A model that cannot be computed, or that gives rows of another day,
+        purged day reads as empty. Raises DatabaseError. Raises EngineError, also for a day without
+        a row in `signal.days`. A model that cannot be computed, or that gives rows of another day,
         holds up no other: `ComputedDay.write` raises its error.
         """
         ...

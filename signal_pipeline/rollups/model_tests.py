@@ -76,7 +76,7 @@ def reconciliations(models: Models) -> list[ModelTest]:
 
 
 def _counts_every_event(test: ReconcilesWith) -> bool:
-    """True if the test compares the day's total over all raw events, which a build asserts."""
+    """True if the test compares the day's total with all raw events, which a build asserts."""
     return test.to == "events" and test.where is None and not test.by
 
 

@@ -85,9 +85,10 @@ class Column:
 class Model:
     """A model: the SELECT that computes one day of a rollup, and what `schema.yml` says about it.
 
-    `select` is executed as written, with the day's start and end as the binds $1 and $2. `columns`
-    are in the order of the SELECT. `reads` are the columns of `signal.events` that the SQL touches.
-    `checksum` is over the tokens of the SQL, in hex; when it changes, builds become stale.
+    `select` is executed with the day's start and end as the binds $1 and $2, as written: only the
+    postgres engine on a cluster rewrites it (`per_user.py`). `columns` are in the order of the
+    SELECT. `reads` are the columns of `signal.events` that the SQL touches. `checksum` is over the
+    tokens of the SQL, in hex; when it changes, builds become stale.
     """
 
     name: str
@@ -148,7 +149,7 @@ class Models(Mapping[str, Model]):
         return hashlib.sha256(repr(sorted(self.checksums.items())).encode()).hexdigest()[:12]
 
     def only(self, names: Iterable[str]) -> Models:
-        """Return the models of these names, in the order of the names."""
+        """Return the models of these names, in the order in which the names are given."""
         return Models(self[name] for name in names)
 
 

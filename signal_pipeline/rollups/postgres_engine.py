@@ -32,7 +32,7 @@ from signal_pipeline.rollups.engine import (
 from signal_pipeline.rollups.models import Model, Models
 from signal_pipeline.rollups.per_user import PerUserQuery, count_per_user, over_table
 
-# The events of sessions that several users have, and what every model's SQL can touch.
+# The table of the events of sessions that several users have, and the columns that it always has.
 _SHARED = ("pg_temp", "signal_shared_events")
 _ALWAYS_READ = {"created_at", "user_hash", "session_id"}
 # Out of memory, over a limit such as `temp_file_limit`, over `statement_timeout`: another model can
@@ -152,8 +152,8 @@ def _compute(connection: Connection, day: date, model: Model, *, on_workers: boo
 def _fill_shared_events(connection: Connection, day: date, models: Models) -> None:
     """Copy the events of sessions with several users into a temporary table; they are few.
 
-    Each user's sessions come as one value of 4 bytes per session: a hash. Sessions with equal
-    hashes are taken too, which changes no result.
+    The workers send each user's sessions as hashes of 4 bytes each. If two sessions have the same
+    hash, their events are copied too, even if each has only one user. This changes no result.
     """
     scalar = psycopg.RawCursor(connection, row_factory=scalar_row)
     packed: bytes | None = scalar.execute(
@@ -177,7 +177,7 @@ def _fill_shared_events(connection: Connection, day: date, models: Models) -> No
 def _count_shared_sessions_once(
     connection: Connection, day: date, model: Model, per_user: PerUserQuery
 ) -> None:
-    """Take out how much the temporary rows over-count the sessions that have several users."""
+    """Correct the temporary rows, which count a session once for each of its users."""
     connection.execute(sql.SQL("analyze {}").format(_temporary(model)))
     for name in per_user.session_counts:
         statement = sql.SQL(query(__package__, "count_shared_once")).format(

@@ -1,6 +1,6 @@
 """The command `migrate`: Alembic's migrations, then guards, roles, and the tables of the rollups.
 
-It can run at any time and in several processes at once, because every change happens in one
+It can run at any time and in several processes at once, because every change happens in a
 transaction under a lock. Only the owner of the schema can change it. For any other user, such as
 `signal_admin`, `migrate` only finds out whether the schema is up to date.
 """
@@ -47,16 +47,16 @@ def migrate(database: Database, settings: Settings, models: Models) -> None:
     Guards, roles and grants are made again each time, since a restore can lose them. Everything
     else that is up to date is left alone. For a user who does not own the schema it changes
     nothing; it raises NotOwnerError if a change is needed. With `SIGNAL_DISTRIBUTED` it also
-    distributes the large tables that are not distributed yet. It raises DistributionError where
-    that is not possible, for a user who does not own the tables, or where their shards have copies.
-    Also raises NewerSchemaError, StartDateError, TableError and ReportingViewError.
+    distributes the large tables that are not distributed yet. It raises DistributionError if that
+    is not possible, for example because this user does not own the tables, or if their shards have
+    copies. Also raises NewerSchemaError, StartDateError, TableError and ReportingViewError.
     """
     with safe_errors():
         with database.connect() as connection, connection.transaction():
             is_done = _migrate(connection, settings, models, upgrade=None)
         if not is_done:
-            # Imported here, because these take longer to import than the rest of Signal, and a
-            # schema that has every migration needs none of them.
+            # Imported here, because Alembic and SQLAlchemy take longer to import than the rest of
+            # Signal, and a schema that has every migration needs neither.
             from signal_pipeline.schema.migrations.run import alembic_upgrade
 
             with alembic_upgrade(database) as (connection, upgrade):

@@ -3,8 +3,7 @@
 People and BI tools read these views, not the tables. A view never mixes the rows over all event
 types with the others, so that a plain sum of `events` is right. The distinct counts are named
 `daily_users` and `daily_sessions`, so that the label of their sum says what was added up.
-`0009_reporting.sql` and `0010_rollup_freshness.sql` in `migrations/versions/` have the views that
-are not of one rollup.
+The migrations (`migrations/versions/`) make the views that are not of one rollup.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ _GRAIN = re.compile(r"\s*One row per [^.]*\.\s*$")
 
 
 class ReportingViewError(SignalError):
-    """A view of a rollup cannot be made, because something else has its name."""
+    """A view of a rollup cannot be made: its name, or that of one of its columns, is taken."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,8 +97,8 @@ def migrate_rollups(connection: Connection, models: Models) -> list[str]:
 
     It works in the caller's transaction. If nothing changed, no statement runs. A table without a
     model only gets back the grants that a restore has lost, since erasures reach it too. Raises
-    TableError for a column that was removed or retyped, for a new column that is not nullable, and
-    for a changed grain.
+    TableError for a column that was removed or retyped, for a test `not_null` on a column that is
+    new or was nullable so far, and for a changed grain.
     """
     statements = [
         statement for model in models.values() for statement in _migrate(connection, model)

@@ -1,7 +1,8 @@
 """The extras of the package: what each one brings, and what to say where it is missing.
 
-`pip install signal-pipeline` alone ingests and reports. The parts of Signal that need more import
-it only when they run.
+`pip install signal-pipeline` alone ingests and reports. A part of Signal that needs an extra
+imports it only when that part runs. `MODULES` leaves out `alerts` and `redis`:
+`dagster/notifications.py` and `api/identity/rate_limit.py` say what to do where these are missing.
 """
 
 from __future__ import annotations

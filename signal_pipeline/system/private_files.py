@@ -23,7 +23,7 @@ def write_new_private(path: Path, text: str) -> None:
 
 @contextmanager
 def _draft(path: Path, text: str) -> Iterator[Path]:
-    """The text on disk, in a file beside the path that is gone afterwards.
+    """Yield a file on disk with the text, in the folder of `path`. It is gone afterwards.
 
     A process that is killed leaves it; so its name says what it is a draft of.
     """

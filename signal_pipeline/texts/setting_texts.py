@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-# How many different characters a secret must have. Of 10^12 outputs of `openssl rand -hex 32`, one
-# has fewer than 8.
+# How many different characters a secret must have. Of about 10^19 outputs of
+# `openssl rand -hex 32`, one has fewer than 8.
 FEWEST_LETTERS = 8
 _PLACEHOLDER = re.compile(
     r"change.?(?:me|this|it)\b|place.?holder|replace.?(?:me|this|with)|(?:your|my|some).?(?:secret|key|password)"
@@ -88,7 +88,7 @@ def check_port(url: str) -> None:
 def check_claim_rule(rule: str) -> None:
     """Raise ValueError for a rule that is not NAME or NAME=VALUE.
 
-    Without a value, it would give the role to everybody whose claim is empty.
+    A rule such as `NAME=` would give the role to everybody whose claim is empty.
     """
     name, equals, value = rule.partition("=")
     if not name.strip() or (equals and not value.strip()):

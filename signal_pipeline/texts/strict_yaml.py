@@ -1,6 +1,6 @@
 """The one way to read a YAML file: two equal keys, unknown keys and wrong types are refused.
 
-Each problem names the line. The caller puts the file's name before it.
+Each problem names the line if it is known. The caller puts the file's name before it.
 """
 
 from __future__ import annotations

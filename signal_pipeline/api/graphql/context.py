@@ -35,7 +35,8 @@ class Services:
 class RequestContext:
     """One request, as resolvers see it.
 
-    Address and user agent live only as long as the request. Only acceptance reads them.
+    The address lives only as long as the request. The user agent can stay longer, in the cache of
+    user agents. Only acceptance reads them.
     """
 
     services: Services

@@ -22,7 +22,7 @@ def filter_fields(event_filter: object | None) -> dict[str, Any]:
 def without_nulls(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that were sent and are not null.
 
-    An empty text is a value too: it matches only empty texts, or nothing.
+    An empty text is a value too, and not the same as no filter.
     """
     return {
         name: value

@@ -1,7 +1,7 @@
 """Plain fields: attributes of an object that need no resolver, and the fast way to read them.
 
 GraphQL's executor takes some 5 µs for each field of each row: it makes a path, an info object and
-arguments, although the field is an attribute. The rows of an answer are most of its fields.
+arguments, although the field is an attribute. Most fields of an answer are in its rows.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class PlainRows(ExecutionContext):
         if is_non_null_type(row_type):
             row_type = row_type.of_type
         if is_object_type(row_type) and isinstance(result, list):
-            # The executor also decides about everything unusual: a field that is not plain, or a
-            # value that the schema does not allow. It says which row and field are at fault.
+            # Anything unusual is left to the executor: a field that is not plain, or a value that
+            # the schema does not allow. The executor says which row and field are at fault.
             with suppress(Exception):
                 kind = row_type.extensions["strawberry-definition"].origin
                 readers = self._readers(row_type, field_nodes)
@@ -70,7 +70,8 @@ class PlainRows(ExecutionContext):
 def field_readers(object_type: GraphQLObjectType) -> Mapping[str, Reader]:
     """Return a reader for each plain field of a type, which serialises it as the schema says.
 
-    A reader raises TypeError for a null, or for no list, where the schema does not allow it.
+    A reader raises TypeError for a null that the schema does not allow, and for anything but a list
+    where the schema has a list.
     """
     plain = {name: _field_reader(field) for name, field in object_type.fields.items()}
     readers = {name: read for name, read in plain.items() if read is not None}
@@ -86,7 +87,10 @@ def _field_reader(field: GraphQLField) -> Reader | None:
 
 
 def _reader(get: Reader, wanted: Any) -> Reader | None:
-    """Return a function that gets a value and serialises it; None if it is no leaf or leaves."""
+    """Return a function that gets a value and serialises it.
+
+    Return None if the type is neither a leaf nor a list of leaves.
+    """
     serialise = _serialiser(get_nullable_type(wanted))
     if serialise is None:
         return None

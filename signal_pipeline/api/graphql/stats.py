@@ -136,7 +136,7 @@ def _answer(
 
 
 def _filter_notes(database: Database, catalogue: Catalogue, question: StatsQuestion) -> list[str]:
-    """Return a note if no event can have the value of a filter; `report` refuses such a filter."""
+    """Return a note if no event can have the value of a filter. The CLI refuses such a filter."""
     try:
         check_filters(database, catalogue, question.where, of_rollup=question.by is not None)
     except UnknownFilterError as error:

@@ -163,7 +163,7 @@ class StatsState(Enum):
 
 @strawberry.input(description="Every field must match. Absent and null fields do not filter.")
 class StatsFilter:
-    """What to count: raw events, or with `by` the rows of a rollup, by app and event type only."""
+    """The raw events to count, or with `by` the rows of a rollup (by app and event type only)."""
 
     app_name: str | None = strawberry.UNSET
     event_type: str | None = strawberry.UNSET
@@ -211,7 +211,7 @@ class EventStatsRow:
 
 @strawberry.type(description="Aggregates, each row with its states.")
 class EventStats:
-    """The rows, how many were left out to hide small cells, and notes about the window."""
+    """The rows, how many were left out to hide small cells, and notes about the numbers."""
 
     rows: list[EventStatsRow]
     suppressed_rows: int

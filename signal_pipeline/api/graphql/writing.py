@@ -45,7 +45,8 @@ async def create_events(
     """Store events, and return each event that this call stored, or None in its place.
 
     `extensions.signal` says what became of every event. Raises ApiError for a caller who did not
-    log in or is only an analyst, for too many events, and if the database is away.
+    log in or is only an analyst, for too many events, and if the events are neither stored nor
+    spooled in time.
     """
     uid = _check_allowed(context)
     _count_sent(context, len(inputs))
@@ -157,8 +158,8 @@ def _description_json(description: object) -> msgspec.Raw:
         return ABSENT
     try:
         return msgspec.Raw(canonical_json(_replace_if_too_large(description)).encode())
-    # JSON cannot hold a number such as 1e999. The empty array in its place is dropped later, as an
-    # invalid field.
+    # A number such as 1e999 in the query's own text became infinity, which JSON cannot hold. With
+    # the empty list in place of the description, acceptance drops the event as an invalid field.
     except ValueError:
         return msgspec.Raw(b"[]")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ssl
 
 # The clients of Redis and of Valkey have the same names for their errors. No text of an error is
-# shown: an old Redis repeats the arguments of a command that it does not know, as of a login.
+# shown: an old Redis repeats the arguments of a command that it does not know, and a login can be
+# such a command.
 _LOGIN_REFUSED = "Redis refuses its user or its password"
 _REFUSALS = {
     "AuthenticationError": _LOGIN_REFUSED,
@@ -21,7 +22,7 @@ _PASSING_IN_SCRIPTS = (*_PASSING, "OOM ", "READONLY ", "LOADING ")
 
 
 def refusal(error: BaseException) -> str | None:
-    """Return what is wrong if a storage will go on to refuse what Signal asks.
+    """Return what is wrong if a storage will keep refusing what Signal asks.
 
     Returns None for an error of a storage that is away, hangs, or cannot count for now.
     """

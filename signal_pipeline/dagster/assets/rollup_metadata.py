@@ -99,10 +99,7 @@ class DayNotes:
         return metadata
 
     def of_rollup(self, build: DayBuild, name: str, *, pictures: bool) -> dict[str, Any]:
-        """Describe a day of one rollup: its rows, what was read, and how far to trust its users.
-
-        `users_are` says nothing about events that the day lacks; `state` does.
-        """
+        """Describe a day of one rollup: its rows, what was read, and how far to trust its users."""
         metadata: dict[str, Any] = {
             "dagster/partition_row_count": build.rows[name],
             "raw_events": build.raw_events,
@@ -141,8 +138,8 @@ class DayNotes:
     def _preview(self, name: str, build: DayBuild) -> str:
         """Return the rows with the most events, without those that only admins get in a report."""
         model = self._models[name]
-        # Counts come first, because the UI's column is narrow. The rule for small cells knows no
-        # other columns than these.
+        # Counts come first, because the UI's column is narrow. A column that is neither a measure
+        # nor in the grain is not shown, because the rule for small cells does not know it.
         columns = [*MEASURES]
         columns += [column for column in model.grain if column not in NOT_PREVIEWED]
         if not can_hide_small(self._models, name):

@@ -37,9 +37,9 @@ MOST_REASONS = 10
 class RunOutcome:
     """What became of the days of a run.
 
-    `recorded` holds the builds of the purged days, which nothing can change any more. `failed`
-    holds the days that were refused, or that the second attempt did not build, with the reason;
-    for a day that was built only in part, `without` holds the rollups that failed.
+    `recorded` holds the builds of the purged days, which no build can change any more. `failed`
+    holds the reason for each day that failed, as a whole or in part. `without` names the rollups
+    that failed, unless the day failed as a whole.
     """
 
     built: list[DayBuild] = field(default_factory=list)
@@ -67,9 +67,10 @@ def build_days(
     days: Sequence[date],
     marks: RollupMarks,
 ) -> RunOutcome:
-    """Build day by day; what fails is tried again at the end, and holds up no other.
+    """Build day by day. A day that fails holds up no other, and is tried again at the end.
 
-    This is a day, or the rollups of a day that failed alone. Raises DatabaseUnreachableError at
+    Of a day that failed in part, only the failed rollups are tried again. A day that was refused,
+    or whose lock another session held, is not tried again. Raises DatabaseUnreachableError at
     once, so that Dagster retries the step.
     """
     outcome = RunOutcome()

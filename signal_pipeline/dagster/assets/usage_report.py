@@ -19,7 +19,7 @@ from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import load_settings
 
-if TYPE_CHECKING:  # Loading definitions must be fast, and this imports pandas.
+if TYPE_CHECKING:  # Loading definitions must be fast: only a run imports what makes the page.
     from signal_pipeline.reports.page.facts import Facts
 
 MONDAY = 1  # Dagster's `day_offset` counts from Sunday.

@@ -1,6 +1,6 @@
 """The probe of bots: whether as many are dropped as usual, and of which families.
 
-The caller is not told that an event was dropped as a bot's; the operator is. The statistics are in
+For the caller a dropped bot is no error, so this probe tells the operator. The statistics are in
 `bot_shares.py`.
 """
 

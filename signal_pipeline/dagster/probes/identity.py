@@ -48,8 +48,8 @@ def addresses_arrive(connection: Connection) -> Finding:
 def identities_are_apart(connection: Connection) -> Finding:
     """Check that no hash is shared by a crowd, as behind a proxy or an office NAT.
 
-    A shared address would merge many people into one. The probe also checks that a session does not
-    have many hashes.
+    A shared address would merge many people into one. The probe also checks that sessions do not
+    have many hashes on average.
     """
     last = today_utc()
     figures: dict[str, object] = {}

@@ -25,7 +25,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A question about the stored data, which Dagster shows as a check of `asset`.
+    """A question about the stored data or the landing, which Dagster shows as a check of `asset`.
 
     A bad answer to a probe of the severity `ERROR` alerts people. A probe that `reads_raw_events`
     counts those of every kept day, which is too much work for every hour.

@@ -15,7 +15,7 @@ from signal_pipeline.postgres.query import query
 MAX_WAIT = timedelta(hours=1)
 # A time further ahead was left by a clock that was ahead, and would excuse every wait until then.
 MOST_AHEAD = timedelta(hours=1)
-# So long after its end a day must have been built, even if it goes on changing.
+# This long after its end, a day must have been built, even if it goes on changing.
 MAX_WAIT_AFTER_END = timedelta(hours=6)
 
 

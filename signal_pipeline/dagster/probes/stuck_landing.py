@@ -43,8 +43,8 @@ def landing_moves(
     """Check that nothing is stuck in the landing, and that nothing waits there for more than a day.
 
     A landed file holds raw addresses. `begun` holds the sizes in bytes of files that drains have
-    begun: a file of such a size is read to its end, of others only the beginning is read. `sensor`
-    and `job` are the names of the sensor and the job that drain the landing.
+    begun: a compressed file of such a size is read to its end. Of any other file only the beginning
+    is read. `sensor` and `job` are the names of the sensor and the job that drain the landing.
     """
     present = entries(settings.landing_path)
     kept = _refused_entries([entry for entry in present if not entry.unfinished], begun)

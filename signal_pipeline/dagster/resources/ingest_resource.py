@@ -20,7 +20,7 @@ from signal_pipeline.settings import load_settings
 class IngestResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Writes events.
 
-    The secret is read from the environment inside a run and held only in memory.
+    The secret is read inside a run, and never reaches Dagster's storage.
     """
 
     @contextmanager

@@ -115,7 +115,8 @@ def read_facts(
             for kind in DIMENSIONS
             if rollup_name(kind) in models
         }
-        # Every rollup needs labels for every app: it can be the one that is unknown.
+        # A rollup whose days are unknown has no rows to name its apps, so each rollup gets labels
+        # for the apps of all of them.
         apps = set[str]().union(*map(_apps, reports.values()))
         splits = {
             kind: _split(connection, models, kind, first, last, report, apps)
@@ -155,7 +156,7 @@ def _check_page_window(first: date, last: date) -> None:
     days = (last - first).days + 1
     if days > MOST_DAYS:
         raise QuestionError(f"a page shows at most {MOST_DAYS:,} days, not {days:,}: choose fewer")
-    # The trend begins before the window, and the window ends at the midnight after it.
+    # The trend can begin before `first`, and the window ends at the midnight after `last`.
     if (last - date.min).days < TREND_DAYS or last == date.max:
         raise QuestionError(f"no page ends on {last}: the calendar itself ends there")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A chart, its table and its CSV. Without a chart, `lead` says why there is none.
+    """A chart, its table and its CSV. Without rows, `lead` says why there are none.
 
     `anchor` is the figure's id in the page. `numeric` holds the places of the columns of numbers,
     from 0. `label` describes the chart in a sentence. If `is_open`, the table is unfolded at first.

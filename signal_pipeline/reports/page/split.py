@@ -54,8 +54,8 @@ class Count:
     def is_certain_zero(self) -> bool:
         """True if no event was counted, and there can be none.
 
-        On a stale day events can have come since. They do not make a sum a lower bound, since an
-        erasure makes a day stale too.
+        Events can have come to a stale day after its build. Yet `stale` makes no sum a lower bound:
+        an erasure makes a day stale too, and then the sum can be too high.
         """
         return not self.events and not self.is_lower_bound and STALE not in self.doubts
 

@@ -73,6 +73,6 @@ def _names_or_all(found: Collection[str], every: Collection[str], all_of_them: s
 
 
 def legend(shown: Sequence[Doubt]) -> list[tuple[str, str]]:
-    """Return the meaning of each state that a page can show; those of this page come first."""
+    """Return the meaning of each state that a page explains; those in `shown` come first."""
     used = {doubt.label for doubt in shown}
     return sorted(STATES.items(), key=lambda entry: entry[0] not in used)

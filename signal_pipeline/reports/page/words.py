@@ -11,9 +11,10 @@ STATES = {
     "unknown": "There is no number: the day is before the start date, still to come, not built, or"
     " was purged before it was built. It is in no sum and never shown as zero.",
     "left out": f"The number is about fewer than {LEAST_USERS} people, or such a number could be"
-    " worked out from it by subtraction. Sums without it begin with ≥.",
+    " worked out from it by subtraction, or the day is built in part. Sums without it begin with"
+    " ≥.",
     "partial": "The day is not over: its numbers still grow. It is in no median.",
-    "stale": "Events came, or the model changed, after the number was computed.",
+    "stale": "Events came or were erased, or the model changed, after the number was computed.",
     "incomplete": "The raw events were deleted before the number was proven complete: it can be too"
     " low.",
     "degraded": f"More than {100 * DEGRADED_SHARE:g} % of the app's events had no network address,"
