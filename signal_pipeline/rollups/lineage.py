@@ -1,7 +1,8 @@
 """What a model's SQL says: its output columns and their origins, what it reads, its checksum.
 
 The text of one SELECT is parsed with sqlglot and checked against the rules for models. It is only
-analysed: engines execute it as written. docs/decisions.md gives the reasons for the rules.
+analysed: engines execute the text as it is written (on a cluster, `per_user.py` rewrites it).
+docs/decisions.md gives the reasons for the rules.
 """
 
 from __future__ import annotations

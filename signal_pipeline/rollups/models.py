@@ -294,6 +294,8 @@ def _check_references(
         for reconciled in model.tests:
             if isinstance(reconciled, ReconcilesWith):
                 _check_fields(reconciled.to, reconciled.by, fields)
+                if reconciled.to != "events":  # The test adds up the days of another rollup.
+                    _check_fields(reconciled.to, (DATE_COLUMN, "event_type", "events"), fields)
                 _check_fields(model.name, reconciled.by, fields)
                 if reconciled.where is not None:
                     if reconciled.to != "events":

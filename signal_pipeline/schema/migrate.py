@@ -184,8 +184,9 @@ def _try_migration_as_other_user(
     if current:
         with suppress(errors.InsufficientPrivilege):
             _store_start_date(connection, settings)
-            migrate_rollups(connection, models)
-            return
+            # PostgreSQL only warns of a grant by a user who may not give it.
+            if not migrate_rollups(connection, models):
+                return
     raise NotOwnerError(
         "the schema is not up to date, or not visible to this user, who does not own it:"
         " run `signal-pipeline migrate` as its owner, with the same settings"

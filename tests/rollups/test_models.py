@@ -266,6 +266,11 @@ BROKEN_YML = [
         "columns names x, which is not a col",
     ),
     ("to: events}", "to: event}", "daily_app_activity: a test names event, which is neither"),
+    (
+        "to: events}",
+        "to: days}",
+        "daily_app_activity: a test names the column activity_date, which d",
+    ),
     ("to: events}", "to: events, where: nothing > 1}", "Column 'nothing' could not be resolved"),
     ("to: events}", "to: events, where: 'a and'}", "cannot read the condition 'a and'"),
     (

@@ -48,6 +48,11 @@ def test_the_admin_may_ask_for_a_migration_that_has_nothing_to_do(
                 migrate(admin, settings, models)
             migrate(empty, settings, models)
             migrate(admin, settings, models)
+            connection.execute("revoke select on signal.daily_app_activity from signal_api")
+            with pytest.raises(NotOwnerError, match="as its owner"):
+                migrate(admin, settings, models)
+            migrate(empty, settings, models)
+            migrate(admin, settings, models)
             connection.execute("comment on schema signal is 'of an older version'")
             with pytest.raises(NotOwnerError, match="as its owner"):
                 migrate(admin, settings, models)
