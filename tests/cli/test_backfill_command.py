@@ -68,7 +68,7 @@ def test_a_plan_names_a_rollup_that_cannot_be_computed(
     signal: Signal, fill: Fill, connection: Connection
 ) -> None:
     fill(yesterday())
-    connection.execute("alter table signal.daily_os_activity alter os_family type varchar(1)")
+    connection.execute("alter table signal.daily_os_activity add other integer not null")
     done = signal(
         "backfill", "--from", yesterday(), "--to", yesterday(), "--plan", "--diff", "--json"
     )

@@ -116,10 +116,10 @@ def test_a_difference_names_a_rollup_that_cannot_be_computed_and_shows_the_other
     folder: Path,
     fill: Fill,
 ) -> None:
+    fill(DAY)
     for kind in ("no number", "null"):
         added = add_rollup(folder, BAD, {"made_up": REFUSED[kind][0]})
         migrate_rollups(connection, added)
-        fill(DAY)
         *others, bad = day_difference(database, engine, added, DAY)
         assert isinstance(bad, NotComputed)
         assert bad.rollup == BAD

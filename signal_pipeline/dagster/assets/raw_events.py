@@ -107,7 +107,7 @@ def _describe_days(
         metadata: dict[str, Any] = {"note": UNKNOWN_NOTE}
         if day not in unknown:
             profile = day_profile(connection, day)
-            metadata = profile_metadata(profile)
+            metadata = profile_metadata(context.log, profile)
             if day == days[-1]:
                 metadata |= books_picture(context.log, connection, day)
         context.add_asset_metadata(metadata, asset_key=key, partition_key=str(day))
@@ -119,14 +119,17 @@ def _log_drain(context: dg.AssetExecutionContext, drained: DrainResult) -> None:
     )
 
 
-def profile_metadata(profile: DayProfile) -> dict[str, Any]:
+def profile_metadata(log: Logger, profile: DayProfile) -> dict[str, Any]:
     """Return what the UI shows of a day: counts and times, never a row."""
-    outcomes = markdown_table(("outcome", "events"), list(profile.outcomes.items()))
+
+    def outcomes() -> str:
+        return markdown_table(("outcome", "events"), list(profile.outcomes.items()))
+
     metadata: dict[str, Any] = {
         "dagster/partition_row_count": profile.events,
         "version": profile.version,
         "state": profile.state,
-        "outcomes": dg.MetadataValue.md(outcomes),
+        **drawn(log, RAW_EVENTS, profile.day, {"outcomes": outcomes}),
     }
     if note := day_note(profile.day, profile.state):
         metadata["note"] = note

@@ -93,7 +93,7 @@ class DayNotes:
             build.last_event,
             outcomes,
         )
-        metadata = profile_metadata(profile)
+        metadata = profile_metadata(self._log, profile)
         if pictures:
             metadata |= books_picture(self._log, self._connection, build.day)
         return metadata
