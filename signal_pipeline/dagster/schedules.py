@@ -120,8 +120,8 @@ def _last_start(instance: dg.DagsterInstance, ours: OwnRuns, now: datetime) -> d
     """Return when our checks were last started, by the hourly or the nightly job.
 
     Only successful runs count. They are known to be ours, because a run that succeeded has taken
-    its lock and with it the tag that names our database. A start after `now` is that of a clock
-    that was ahead: when it really was is not known, so it does not count.
+    its lock and with it the tag that names our database. A start after `now` was
+    recorded while a clock was ahead: its true time is not known, so it does not count.
     """
     found = [
         start

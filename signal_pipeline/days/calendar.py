@@ -1,4 +1,4 @@
-"""Days: UTC dates, their windows, their states, and the lock of builds, erasures and purges.
+"""Days: UTC dates, their windows, rows and versions, and the lock of builds, erasures and purges.
 
 This is the only place that checks and computes a window.
 """

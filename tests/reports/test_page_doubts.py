@@ -37,8 +37,8 @@ def test_a_figure_whose_rollup_was_not_built_is_unknown(
     page = page_of(database, models)
     assert page.csv_files["cms-features.csv"]
     assert "No event in this window" not in page.text
-    assert "Unknown: no day of the window with an event of this app was built." in page.text
-    assert "Unknown: no day of the window with an event of an entity was built." in page.text
+    assert "Unknown: no built day of the window has an event of this app." in page.text
+    assert "Unknown: no built day of the window has an event of an entity." in page.text
     # Features are known, and are on the page.
     words = " ".join(re.sub(r"<[^>]*>", " ", page.html).split())
     assert f"{DAY} unknown every app browsers, devices, routes, systems" in words

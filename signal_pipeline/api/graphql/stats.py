@@ -40,7 +40,7 @@ LARGEST_INT = 2**31 - 1  # GraphQL has no larger one.
 ENTITY_KEYS = {"entity", "entity-type"}
 FILTER_KEYS = {key.column: key.name for key in KEYS.values() if key.name != "day"}
 ROW_KEYS = ("week", *FILTER_KEYS)
-# Numbers from rollups are called fresh, those counted from raw events exact.
+# `reports` calls numbers from rollups fresh and those from raw events exact; here both are FRESH.
 STATES = {"exact": StatsState.FRESH, **{state.value: state for state in StatsState}}
 
 

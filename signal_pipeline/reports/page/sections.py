@@ -209,7 +209,7 @@ def _why_empty(split: Split, app: str) -> str:
 
 def _nothing_or_unknown(split: Split, app: str, what: str) -> str:
     if any(UNKNOWN in split.labels[day, app] for day in split.days):
-        return f"Unknown: no day of the window with {what} was built."
+        return f"Unknown: no built day of the window has {what}."
     return NOTHING
 
 
