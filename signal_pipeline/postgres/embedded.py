@@ -131,7 +131,7 @@ def _restart_without_secrets(server: PostgresServer, home: Path) -> None:
         _start(server)
     else:
         logger.warning(
-            "the embedded PostgreSQL was started by a process of an older version, and can hold that"
+            "a process of an older version started the embedded PostgreSQL, which can hold that"
             " process's secrets in its environment: stop every process that uses %s; the next one"
             " starts the server without secrets",
             home,
