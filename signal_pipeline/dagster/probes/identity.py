@@ -56,8 +56,8 @@ def identities_are_apart(connection: Connection) -> Finding:
     bad = []
     for day, each in day_identities(connection, last - timedelta(days=1), last).items():
         figures[str(day)] = (
-            f"{each.events:,} events, {each.users:,} users, top hash {each.top_share:.1%},"
-            f" {each.top_sessions} sessions behind it at most; sessions per hash"
+            f"{each.events:,} events, {each.users:,} users, top hash {each.top_share:.1%}, at most"
+            f" {each.top_sessions} sessions behind one hash; sessions per hash"
             f" {each.sessions_per_hash:.2f}, hashes per session {each.hashes_per_session:.2f}"
         )
         crowded = each.top_share > MAX_TOP_SHARE or each.top_sessions > MAX_TOP_SESSIONS
