@@ -11,7 +11,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import TextIO
 
 import typer
 
@@ -33,6 +32,7 @@ from signal_pipeline.postgres.database import safe_errors
 from signal_pipeline.settings import env_file_warning
 from signal_pipeline.system.ending_signals import exit_on_signals
 from signal_pipeline.system.extras import explain_missing
+from signal_pipeline.system.standard_streams import open_closed_streams
 from signal_pipeline.texts.printable import PrintableFormatter
 
 INTERRUPTED = 130  # What a shell says of a command that Ctrl-C ended.
@@ -63,19 +63,9 @@ def _run() -> None:
         raise explain_missing(error) from None
 
 
-def _discard_closed_streams() -> None:
-    """Let a command write to a stream that its caller has closed, which Python sets to None."""
-    sys.stdout = sys.stdout or _open_nowhere()
-    sys.stderr = sys.stderr or _open_nowhere()
-
-
-def _open_nowhere() -> TextIO:
-    return open(os.devnull, "w", encoding="utf-8")
-
-
 def main() -> None:
     """Run the command; an error that a user can act on is one line on stderr."""
-    _discard_closed_streams()
+    open_closed_streams()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])

@@ -72,7 +72,7 @@ def _show_differences(differences: Sequence[Difference | NotComputed]) -> None:
     changed = []
     for each in differences:
         if isinstance(each, NotComputed):
-            console.say(f"{each.day}: {each.rollup} would fail and stay as it is: {each.reason}")
+            console.say(f"{each.day}: a build would fail, {each.reason}")
         elif not each.same:
             changed.append(each)
     console.say(

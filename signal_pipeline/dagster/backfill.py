@@ -25,7 +25,7 @@ from signal_pipeline.days.calendar import (
 )
 from signal_pipeline.days.freshness import DayStatus, day_statuses
 from signal_pipeline.errors import SignalError, UsageError
-from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.database import Connection, Database, DatabaseUnreachableError
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.build import BuildRefusedError
 from signal_pipeline.rollups.difference import Difference, NotComputed, day_difference
@@ -128,17 +128,21 @@ def plan_differences(
     """Return what each rollup of the planned days would change; nothing stored changes.
 
     Each day is computed into a temporary table. A day without any event or build so far is left
-    out: its rollups are empty and stay so. A day that is refused meanwhile moves from `plan.days`
-    to `plan.refused`.
+    out: its rollups are empty and stay so. A day that is refused meanwhile, or that fails as a
+    whole, moves from `plan.days` to `plan.refused`. Raises DatabaseUnreachableError.
     """
     differences: list[Difference | NotComputed] = []
     for day in tuple(plan.days):
         if day in plan.present:
             try:
                 differences += day_difference(database, engine, models, day)
-            except BuildRefusedError as refusal:
+            except DatabaseUnreachableError:
+                raise
+            except SignalError as error:  # A fault of this day alone, as for a build.
                 plan.days.remove(day)
-                plan.refused[day] = refusal.reason
+                plan.refused[day] = (
+                    error.reason if isinstance(error, BuildRefusedError) else str(error)
+                )
         progress(1)
     return differences
 

@@ -166,7 +166,8 @@ def range_requests(
     The run with the newest days comes first; within a run the oldest day comes first. No run
     includes a day that is in flight, or a rollup of a day that backs off. A day of which a rollup
     has failed gets a run of its own, so that a day which kills its run does not hold up the others.
-    A day that pauses is not asked for, but is built too if it lies between the days of a run. Fresh
+    A day that pauses is not asked for, but is built too if it lies between the days of a run and
+    none of its rollups has failed. Fresh
     days between them are left alone. Times after `now` are those of a clock that was ahead, and
     hold up nothing.
     """

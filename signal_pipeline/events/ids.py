@@ -21,7 +21,7 @@ def is_id(text: str) -> bool:
 
 
 def is_entity_id(text: str, id_format: re.Pattern[str]) -> bool:
-    """Return whether a lower-case text is an id of this format of the catalogue's.
+    """Return whether a lower-case text is an id of the catalogue's format `id_format`.
 
     Whatever the format says, it is no id if it is too long for an index, has characters that cannot
     be printed, or means that there is no id.

@@ -7,7 +7,7 @@ decide what is stored, and how.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TypeVar
@@ -34,6 +34,8 @@ _LOST = ("08", "57P", "25P03", "25P04")
 _REFUSING_WORK = ("53", "58030", "25006", "40003")
 # Also a lost race (40001, 40P01), and a lock or a statement that was given up (55P03, 57014).
 _TRANSIENT = (*_REFUSING_WORK, "40001", "40P01", "55P03", "57014")
+# Out of memory, over a limit such as `temp_file_limit`: a smaller statement can still succeed.
+_OWN_LIMITS = ("53200", "53400")
 _MISCONFIGURED = ("42", "3F")  # The login lacks a right, or the schema differs from ours.
 _OLD_SCHEMA = ("42P01", "42703", "42883", "3F000")  # A missing table, column, function, schema.
 _ADVICE = {
@@ -183,15 +185,14 @@ def safe_errors() -> Iterator[None]:
         raise _without_values(error) from None
 
 
-def fault_of_statement(error: psycopg.Error, limits: Collection[str] = ()) -> DatabaseError:
+def fault_of_statement(error: psycopg.Error) -> DatabaseError:
     """Return the error as DatabaseError if only its statement or values are at fault.
 
-    `limits` holds the SQLSTATEs of limits that the statement alone ran into. Raises the error
-    again, as it is, if PostgreSQL went away or is refusing for another transient reason: then any
-    other statement can fail in the same way, or the whole transaction must run again.
+    Raises the error again, as it is, if PostgreSQL went away or is refusing for a transient reason:
+    then any other statement can fail in the same way, or the whole transaction must run again.
     """
     fault = _without_values(error)
-    if error.sqlstate in limits:
+    if error.sqlstate in _OWN_LIMITS:
         return fault
     if isinstance(fault, DatabaseUnreachableError) or fault.is_transient:
         raise error

@@ -38,8 +38,8 @@ def write_url(parts: Mapping[str, str], scheme: str = "postgresql") -> str:
     """Return the URL of some parts by libpq's keywords."""
     rest = {name: value for name, value in parts.items() if name not in _PLACES}
     host, port = parts.get("host", ""), parts.get("port")
-    if host.startswith("/") or "," in host:
-        # A socket's folder and several hosts go into the query part of the URL.
+    if host.startswith(("/", "@")) or "," in host or "%" in host:
+        # A socket, several hosts, and an address with a zone go into the query part of the URL.
         place = ""
         rest = {"host": host, **({"port": port} if port else {}), **rest}
     else:

@@ -44,9 +44,9 @@ class Usage:
     """What the rollups know, by event type.
 
     `seen` is None without rollups. The notes say what the numbers leave out. With `has_gaps` some
-    of the last LONG_DEAD_DAYS days are unknown, so that no type can be called dead. `waiting` has,
-    for types with events on days whose rollup is not fresh, the last of these days. `dropped` has
-    the types of which something was dropped in the last LONG_DEAD_DAYS days.
+    of the last LONG_DEAD_DAYS days are unknown, so that no type can be called dead. `waiting` maps
+    each type that has events on days whose rollup is not fresh to its last such day. `dropped` has
+    the types of which something, bots aside, was dropped in the last LONG_DEAD_DAYS days.
     """
 
     seen: Mapping[str, TypeUse] | None
@@ -59,8 +59,7 @@ class Usage:
         """Return how a type is used.
 
         A type is long dead if it was last seen more than LONG_DEAD_DAYS days before `today`, and
-        none of these days is unknown. It is neither long dead nor never seen if something of it was
-        dropped since.
+        none of these days is unknown. It is neither long dead nor never seen if it is in `dropped`.
         """
         if kind.retired:
             return "retired"

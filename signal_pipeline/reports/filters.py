@@ -11,7 +11,7 @@ from typing import LiteralString
 
 from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.days.calendar import day_from_text
-from signal_pipeline.events.ids import NO_VALUE, is_entity_id
+from signal_pipeline.events.ids import MAX_ENTITY_ID_CHARACTERS, NO_VALUE, is_entity_id
 from signal_pipeline.events.routes import route_template
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.reports.dimensions import KEYS
@@ -86,7 +86,10 @@ def _problem_of_entity(catalogue: Catalogue, value: str) -> str | None:
     patterns = (re.compile(catalogue.id_formats[name]) for name in formats)
     if any(is_entity_id(value.lower(), pattern) for pattern in patterns):
         return None
-    return f"no entity has this id: the formats of ids are {', '.join(sorted(formats))}"
+    return (
+        f"no entity has this id: the formats of ids are {', '.join(sorted(formats))}, ids have at"
+        f" most {MAX_ENTITY_ID_CHARACTERS} characters, and the nil and the max UUID are none"
+    )
 
 
 def _is_stored(database: Database, key: str, value: str) -> bool:

@@ -14,14 +14,15 @@ from signal_pipeline.postgres.database import Connection
 class RawLabels:
     """The labels and notes that must accompany numbers counted from raw events.
 
-    `app` is the app that the question is about; without it, a row without an app is about all.
+    `app` is the app that the question is about. If it is None, a row that names no app counts all
+    apps.
     """
 
     def __init__(self, connection: Connection, coverage: Coverage, app: str | None = None) -> None:
         self._coverage, self._app = coverage, app
         self._quality = day_quality(connection, *coverage.known_span)
         self._incomplete = {*days_missing_raw_events(connection, list(coverage.states))}
-        # A day without any event is known to have none, unless Signal was not yet installed.
+        # A day without any stored event counts as zero, unless Signal was not yet installed.
         self._before_installation = set(coverage.never_recorded)
 
     def of_row(self, row: Mapping[str, Any]) -> list[str]:

@@ -195,7 +195,7 @@ def _replace_rollup(
         [snapshot.day],
     )
     rows = computed.write(connection, model)
-    _assert_complete(connection, model, snapshot)
+    assert_complete(connection, model, snapshot, sql.Identifier("signal", model.name))
     recorded = connection.execute(
         query(__package__, "record_build"),
         {
@@ -214,7 +214,9 @@ def _replace_rollup(
     return rows
 
 
-def _assert_complete(connection: Connection, model: Model, snapshot: DaySnapshot) -> None:
+def assert_complete(
+    connection: Connection, model: Model, snapshot: DaySnapshot, table: sql.Identifier
+) -> None:
     """Raise BuildRefusedError if a rollup of all events does not add up to the raw events.
 
     This is asserted before the commit, because a check afterwards could not roll anything back.
@@ -223,9 +225,9 @@ def _assert_complete(connection: Connection, model: Model, snapshot: DaySnapshot
         return
     total = connection.execute(
         sql.SQL(
-            "select coalesce(sum(events), 0)::bigint from signal.{} where activity_date = %s and"
+            "select coalesce(sum(events), 0)::bigint from {} where activity_date = %s and"
             " event_type = '(all)'"
-        ).format(sql.Identifier(model.name)),
+        ).format(table),
         [snapshot.day],
     ).fetchone()
     if total != (snapshot.raw_events,):

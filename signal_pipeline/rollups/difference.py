@@ -18,7 +18,11 @@ from signal_pipeline.days.calendar import day_lock
 from signal_pipeline.postgres.database import Connection, Database, fault_of_statement
 from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
-from signal_pipeline.rollups.build import refuse_missing_events
+from signal_pipeline.rollups.build import (
+    BuildRefusedError,
+    assert_complete,
+    refuse_missing_events,
+)
 from signal_pipeline.rollups.engine import ComputedDay, Engine, EngineError
 from signal_pipeline.rollups.models import Model, Models
 
@@ -52,7 +56,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class NotComputed:
-    """A rollup of one day that a rebuild would leave as it is, because it cannot be computed."""
+    """A rollup of one day that a rebuild would leave as it is, because it would fail."""
 
     day: date
     rollup: str
@@ -89,6 +93,8 @@ def _try_difference(
             return _difference(connection, model, computed, day)
     except psycopg.Error as error:
         return NotComputed(day, model.name, f"{model.name}: {fault_of_statement(error)}")
+    except BuildRefusedError as refusal:
+        return NotComputed(day, model.name, refusal.reason)
     except EngineError as error:
         return NotComputed(day, model.name, str(error))
 
@@ -98,8 +104,11 @@ def _difference(
 ) -> Difference:
     shadow = sql.Identifier("pg_temp", f"shadow_{model.name}"[:63])
     stored = sql.Identifier("signal", model.name)
-    connection.execute(sql.SQL("create temporary table {} (like {})").format(shadow, stored))
+    # With the keys and checks, which could refuse the rows of a build.
+    like = sql.SQL("create temporary table {} (like {} including indexes including constraints)")
+    connection.execute(like.format(shadow, stored))
     computed.write(connection, model, shadow)
+    assert_complete(connection, model, computed.snapshot, shadow)
     measures = [name for name in model.columns if name not in model.grain]
     statement = sql.SQL(query(__package__, "difference")).format(
         stored=stored,

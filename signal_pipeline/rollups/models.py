@@ -293,16 +293,27 @@ def _check_references(
                     _check_fields(test.table, (test.field,), fields)
         for reconciled in model.tests:
             if isinstance(reconciled, ReconcilesWith):
-                _check_fields(reconciled.to, reconciled.by, fields)
-                if reconciled.to != "events":  # The test adds up the days of another rollup.
-                    _check_fields(reconciled.to, (DATE_COLUMN, "event_type", "events"), fields)
-                _check_fields(model.name, reconciled.by, fields)
-                if reconciled.where is not None:
-                    if reconciled.to != "events":
-                        raise Problem("reconciles_with: `where` is for `to: events` only")
-                    check_condition(reconciled.where, event_columns)
+                _check_reconciled(model, reconciled, fields, event_columns)
     except Problem as problem:
         raise Problem(f"{model.name}: {problem}") from None
+
+
+def _check_reconciled(
+    model: Model,
+    test: ReconcilesWith,
+    fields: Mapping[str, list[str]],
+    event_columns: Mapping[str, str],
+) -> None:
+    _check_fields(test.to, test.by, fields)
+    _check_fields(model.name, test.by, fields)
+    if test.to == model.name or (test.to != "events" and DATE_COLUMN not in fields[test.to]):
+        raise Problem(f"reconciles_with: `to` is events or another rollup, not {test.to}")
+    if DATE_COLUMN in test.by or len(set(test.by)) < len(test.by):
+        raise Problem(f"reconciles_with: `by` names a column twice; {DATE_COLUMN} is always in it")
+    if test.where is not None:
+        if test.to != "events":
+            raise Problem("reconciles_with: `where` is for `to: events` only")
+        check_condition(test.where, event_columns)
 
 
 def _check_fields(table: str, names: Sequence[str], fields: Mapping[str, Sequence[str]]) -> None:

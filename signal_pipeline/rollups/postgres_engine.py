@@ -35,9 +35,6 @@ from signal_pipeline.rollups.per_user import PerUserQuery, count_per_user, over_
 # The table of the events of sessions that several users have, and the columns that it always has.
 _SHARED = ("pg_temp", "signal_shared_events")
 _ALWAYS_READ = {"created_at", "user_hash", "session_id"}
-# Out of memory, over a limit such as `temp_file_limit`, over `statement_timeout`: another model can
-# need less.
-_LIMITS = ("53200", "53400", "57014")
 
 
 class PostgresEngine:
@@ -117,7 +114,7 @@ def _try_model(
         with connection.transaction():
             _compute(connection, day, model, on_workers=on_workers)
     except psycopg.Error as error:
-        fault = fault_of_statement(error, _LIMITS)
+        fault = fault_of_statement(error)
         return EngineError(f"{model.name}: {fault}", fault.sqlstate)
     except EngineError as error:
         return error

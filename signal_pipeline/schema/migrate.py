@@ -178,8 +178,9 @@ def _try_migration_as_other_user(
 ) -> None:
     """Raise NotOwnerError if a migration by the owner would change anything.
 
-    The steps of a migration are tried. If one of them finds something to change, this user lacks
-    the privilege.
+    The comment of the schema says whether migrations, guards and roles are up to date (`current`);
+    whether somebody has taken one of them away since is not looked at. The start date and the
+    tables of the rollups are tried.
     """
     if current:
         with suppress(errors.InsufficientPrivilege):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,14 +112,48 @@ def test_a_closed_standard_input_is_named(signal: Signal, tmp_path: Path, comman
 
 
 @pytest.mark.parametrize(
-    ("stream", "command"),
-    [("0<&-", "sql"), ("1>&-", "sql"), ("1>&-", "status"), ("2>&-", "ingest -")],
+    ("stream", "command"), [("0<&-", "sql"), ("1>&-", "status"), ("2>&-", "ingest -")]
 )
 def test_a_command_works_without_a_stream_that_it_does_not_need(
     signal: Signal, tmp_path: Path, stream: str, command: str
 ) -> None:
     done = _run_without(stream, tmp_path, *command.split())
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sql",
+        "schema",
+        "catalogue --typescript",
+        "simulate --days 1 --events-per-day 5",
+        "status --json",
+    ],
+)
+def test_what_cannot_be_printed_is_an_error(signal: Signal, tmp_path: Path, command: str) -> None:
+    lost = _run_without("1>&-", tmp_path, *command.split())
+    assert (lost.returncode, error_of(lost)) == (
+        1,
+        "error: there is no standard output: it was closed",
+    )
+
+
+def test_a_child_has_streams_although_they_are_closed(tmp_path: Path) -> None:
+    """Otherwise its messages would go into the next file that it opens."""
+    program = (
+        "import subprocess, sys\n"
+        "from signal_pipeline.system.standard_streams import open_closed_streams\n"
+        "open_closed_streams()\n"
+        "child = 'import os; print(all(os.fstat(n) for n in range(3)), file=open(3, \"w\"))'\n"
+        "with open('said', 'w') as said:\n"
+        "    assert said.fileno() == 3\n"
+        "    subprocess.run([sys.executable, '-c', child], pass_fds=[3], check=True)\n"
+    )
+    closed = 'exec "$@" 0<&- 1>&- 2>&-'
+    command = ["sh", "-c", closed, "sh", sys.executable, "-c", program]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    assert (tmp_path / "said").read_text() == "True\n"
 
 
 def _run_without(stream: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -16,7 +16,9 @@ from signal_pipeline.postgres.urls import (
 )
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
-HOSTS = st.sampled_from(["h", "db.example.org", "::1", "a,b", "/tmp/a folder", "/tmp/x+y"])
+HOSTS = st.sampled_from(
+    ["h", "db.example.org", "::1", "a,b", "/tmp/a folder", "/tmp/x+y", "@name", "fe80::1%eth0"]
+)
 
 
 @pytest.mark.parametrize(

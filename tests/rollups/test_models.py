@@ -266,11 +266,10 @@ BROKEN_YML = [
         "columns names x, which is not a col",
     ),
     ("to: events}", "to: event}", "daily_app_activity: a test names event, which is neither"),
-    (
-        "to: events}",
-        "to: days}",
-        "daily_app_activity: a test names the column activity_date, which d",
-    ),
+    ("to: events}", "to: days}", "reconciles_with: `to` is events or another rollup, not days"),
+    ("to: events}", "to: daily_app_activity}", "or another rollup, not daily_app_activity"),
+    ("to: events}", "to: daily_os_activity, by: [activity_date]}", "`by` names a column twice"),
+    ("to: events}", "to: events, by: [app_name, app_name]}", "`by` names a column twice"),
     ("to: events}", "to: events, where: nothing > 1}", "Column 'nothing' could not be resolved"),
     ("to: events}", "to: events, where: 'a and'}", "cannot read the condition 'a and'"),
     (
