@@ -35,7 +35,7 @@ with loaded_for_good():
     from signal_pipeline.rollups.models import load_models
     from signal_pipeline.settings import Settings, load_settings
 
-# Always the same objects: Dagster merges definitions only if equal keys are one object.
+# Always the same objects: Dagster merges definitions only if a shared key has one object.
 RESOURCES = {"postgres": PostgresResource(), "ingest": IngestResource()}
 
 

@@ -1,7 +1,7 @@
 """Every environment variable of Signal's own, in one place.
 
 A value comes from the environment, or else from a `.env` file in the working folder. This module
-holds only the name, type and default of a variable. What it means is explained in the part of
+holds the name, type, default and form of each variable. What it means is explained in the part of
 Signal that uses it; `keys.py` decides whether a secret will do. `.env.example` lists all names.
 """
 
@@ -93,7 +93,7 @@ def _parse_networks(value: object) -> object:
 
 
 def _unmapped(network: Network) -> Network:
-    """Return the IPv4 network that a network in IPv6 form maps, else the network itself.
+    """Return the IPv4 network that an IPv4-mapped network stands for, else the network itself.
 
     Callers' addresses are compared in their IPv4 form.
     """
@@ -127,7 +127,7 @@ def _validator(check: Callable[[str], None]) -> AfterValidator:
 class Settings(BaseSettings):
     """Signal's settings, one field per environment variable.
 
-    A variable is `SIGNAL_` and the field's name in capitals, unless the field has an alias.
+    A variable is `SIGNAL_` and the field's name in capitals, or the field's alias.
     """
 
     model_config = SettingsConfigDict(
@@ -265,7 +265,8 @@ def load_settings() -> Settings:
 def env_file_warning() -> str | None:
     """Return a warning if others on this machine can read or change `.env` in the working folder.
 
-    Returns None if they cannot. Root can read every file, and is not another user.
+    Returns None if they cannot. Root does not count as another user, since it can read every file
+    anyway.
     """
     with suppress(OSError):
         found = os.stat(ENV_FILE)

@@ -57,7 +57,9 @@ def run_server(
     gateway: bool = True,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C. Every acknowledged event is then committed or in the spool.
+    """Serve until SIGTERM, SIGHUP or Ctrl-C.
+
+    Every acknowledged event is then committed or in the spool.
 
     Raises SignalError if something is wrong at the start. This is WithoutGatewayError for a server
     without a `gateway` in production or beyond loopback.
@@ -175,7 +177,7 @@ def _only_spool(settings: Settings, database: Database) -> AbstractContextManage
 
 
 def uvicorn_options(settings: Settings, limits: Limits) -> dict[str, Any]:
-    """Return the arguments of `uvicorn.Config` that every server of ours has."""
+    """Return the arguments of `uvicorn.Config` for a server; workers change `log_config`."""
     return {
         "proxy_headers": False,  # It would trust headers that a client forged; see forwarded.py.
         "server_header": False,

@@ -52,7 +52,7 @@ def run_demo(settings: Settings) -> None:
     """
     if settings.database_url or settings.production:
         raise DemoError(
-            "the demo writes simulated events: unset SIGNAL_DATABASE_URL and SIGNAL_ENV, or set"
+            "the demo writes simulated events: unset SIGNAL_DATABASE_URL and SIGNAL_ENV, and set"
             " another SIGNAL_HOME"
         )
     logging.getLogger("signal_pipeline").setLevel(logging.ERROR)  # The summary counts the drops.

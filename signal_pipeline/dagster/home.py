@@ -40,7 +40,8 @@ def prepare_dagster(settings: Settings) -> Path:
 
     An existing `DAGSTER_HOME` or `SIGNAL_DAGSTER_DATABASE_URL` is respected: an instance that
     others have configured stays as it is. Returns the folder. Raises SettingsError for a relative
-    DAGSTER_HOME, and for a `dagster.yaml` or a database that Dagster cannot use.
+    DAGSTER_HOME, for a `dagster.yaml` that is not YAML, and for a `SIGNAL_DAGSTER_DATABASE_URL`
+    that Dagster cannot use.
     """
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(settings.home_path / "dagster")))
     if not home.is_absolute():
@@ -131,7 +132,8 @@ def _make_database(server: str) -> None:
         connection.execute(sql.SQL("drop database if exists {1} with (force)").format(*names))
         ensure_database(server, UNFINISHED_DATABASE)
         with _instance_in(with_database(server, UNFINISHED_DATABASE)) as instance:
-            instance.get_run_records(limit=1)  # This makes the tables of each storage.
+            # Opening the instance has made all tables; this reads one.
+            instance.get_run_records(limit=1)
             _limit_pools(instance)
         # A session of anybody else in the new database, such as a monitor's, would block the
         # rename.

@@ -1,4 +1,4 @@
-"""SQL files: each is in the folder `sql/` of the package that it belongs to."""
+"""SQL files: each is in the folder `sql/` of the package that it belongs to, except migrations."""
 
 from __future__ import annotations
 

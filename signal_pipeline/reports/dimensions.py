@@ -1,7 +1,7 @@
 """The keys that a report can group and filter by: the only list of them.
 
-Commands, reports, small cells and shell completion read it. A test holds the enums and inputs of
-`api/graphql/types.py` to it, because a GraphQL schema spells out each name.
+Commands, reports, small cells and shell completion read it. A test holds `StatsKey` and
+`StatsFilter` of `api/graphql/types.py` to it, because a GraphQL schema spells out each name.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Key:
     Attributes:
         name: what the command takes. The wire's enum `StatsKey` writes it in capitals with `_`.
         column: its column in rollups and in reports; except for the day, also in `signal.events`.
-        kind: `group` if every rollup has it, `split` if it splits a group, or `entity`.
+        kind: `group` if every rollup has it, `split` if one rollup splits groups by it, `entity` if
+            it names entities.
         raw: its SQL expression over `signal.events`.
         values: all values that it can have, where they are a closed list.
     """

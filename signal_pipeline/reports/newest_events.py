@@ -58,8 +58,8 @@ def newest_events(
     """Return at most `limit` events that match every filter, newest first.
 
     Both times are inclusive. Days are read one by one from the newest, so that a small `limit`
-    touches few partitions. Raises DatabaseError, also if the limit is not reached after a day and
-    more than `seconds` have passed in all.
+    touches few partitions. Raises DatabaseError, also if a day has been
+    read, events are still wanted, and more than `seconds` have passed in all.
     """
     conditions = sql.SQL(" ").join(
         _condition(name, filters[name]) for name in FILTERS if name in filters
@@ -103,7 +103,7 @@ def _condition(name: LiteralString, value: str) -> sql.Composed:
 
 
 def _can_merge_types(connection: Connection, filters: Mapping[str, str]) -> bool:
-    """Return whether to read the end of each event type's index and merge the results.
+    """Return whether to read the newest events of each app and type from the index, and merge them.
 
     With other filters, this could read most of an app's events only to skip them. The workers of a
     cluster cannot read this way; there each worker sorts only its own part of the day.
