@@ -9,7 +9,8 @@ writes its own entry in the audit log (`schema/sql/guards.sql`).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -25,6 +26,7 @@ from signal_pipeline.postgres.database import Connection, Database, run_with_ret
 from signal_pipeline.postgres.query import query
 from signal_pipeline.privacy import audit_log
 from signal_pipeline.privacy.erasure_certificate import Certificate, ErasedDay, SubjectKind
+from signal_pipeline.system.ending_signals import signals_held_back
 
 _CONDITIONS: Mapping[SubjectKind, LiteralString] = {
     "user-hash": (
@@ -133,20 +135,15 @@ def _erase_found(
     certificate: Certificate,
     actor: bytes,
 ) -> None:
-    """Erase the days, and enter each in the certificate once it is committed."""
     for each in found:
         if each.state == "open":
             with day_lock(connection, each.day):
                 erase_day = partial(
                     _erase_day, connection, subject, rollups, each.day, certificate, actor
                 )
-                erased = run_with_retries(erase_day)
-            if erased:
-                certificate.days.append(erased)
+                run_with_retries(erase_day)
     if rollups:
-        certificate.days += run_with_retries(
-            lambda: _erase_purged(connection, subject, certificate, actor)
-        )
+        run_with_retries(lambda: _erase_purged(connection, subject, certificate, actor))
     certificate.days.sort(key=lambda day: day.day)
 
 
@@ -225,15 +222,16 @@ def _erase_day(
     day: date,
     certificate: Certificate,
     actor: bytes,
-) -> ErasedDay | None:
-    with connection.transaction():
+) -> None:
+    """Erase a day, and enter it in the certificate, unless nothing of the subject is left there."""
+    with _certified_transaction(connection, certificate) as erased:
         # This waits for the writers of the day, so that the delete sees what they commit. New
         # writers wait until the erasure is committed.
         locked = connection.execute(
             "select state from signal.days where day = %s for update", [day]
         ).fetchone()
         if locked != ("open",):
-            return None  # Purged meanwhile.
+            return  # Purged meanwhile.
         start, end = window(day)
         condition = sql.SQL(_CONDITIONS[subject.kind])
         scalar = connection.cursor(row_factory=scalar_row)
@@ -251,7 +249,7 @@ def _erase_day(
                 statement.format(table, condition), {**subject.values, "day": day}
             ).rowcount
         if not events and not rows:
-            return None
+            return
         audit_log.record(
             connection,
             "erase",
@@ -265,15 +263,33 @@ def _erase_day(
             },
         )
         raise_versions(connection, [day])
-    return ErasedDay(day, "open", events, rows)
+        erased.append(ErasedDay(day, "open", events, rows))
 
 
 def _erase_purged(
     connection: Connection, subject: Subject, certificate: Certificate, actor: bytes
-) -> list[ErasedDay]:
-    rows = connection.execute(
-        "select erased_day, sum(erased_rows)::bigint from signal.erase_entity_from_purged_days(%s,"
-        " %s, %s, %s) group by erased_day",
-        [subject.values["entity_type"], subject.values["entity_id"], certificate.number, actor],
-    ).fetchall()
-    return [ErasedDay(day, "purged", 0, count) for day, count in rows]
+) -> None:
+    """Erase an entity's rows of all purged days, and enter these days in the certificate."""
+    with _certified_transaction(connection, certificate) as erased:
+        rows = connection.execute(
+            "select erased_day, sum(erased_rows)::bigint from"
+            " signal.erase_entity_from_purged_days(%s, %s, %s, %s) group by erased_day",
+            [subject.values["entity_type"], subject.values["entity_id"], certificate.number, actor],
+        )
+        erased += [ErasedDay(day, "purged", 0, count) for day, count in rows]
+
+
+@contextmanager
+def _certified_transaction(
+    connection: Connection, certificate: Certificate
+) -> Iterator[list[ErasedDay]]:
+    """Yield a list of what a transaction erases, which is in the certificate once it is committed.
+
+    Ctrl-C waits from the commit until then: otherwise a committed day could lack its proof.
+    """
+    erased: list[ErasedDay] = []
+    with ExitStack() as until_certified:
+        with connection.transaction():
+            yield erased
+            until_certified.enter_context(signals_held_back())
+        certificate.days += erased

@@ -5,13 +5,16 @@ Nobody can bring an erased subject back, or erase one unseen.
 
 from __future__ import annotations
 
+import signal
 import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
+from typing import Any
 
+import psycopg
 import pytest
 from conftest import Build, Fill
 from support.days import days_ago, due_day, today, yesterday
@@ -314,6 +317,26 @@ def test_an_erasure_does_not_wait_for_ever(
     ):
         erased(subject)
     assert _one(connection, "select count(*) from signal.events") == 25
+
+
+def test_an_interruption_at_the_commit_finds_the_day_in_the_certificate(
+    database: Database, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C can come when PostgreSQL has committed and the client does not know it yet."""
+    fill(yesterday(), 200)
+    end = psycopg.Transaction.__exit__
+
+    def end_and_interrupt(transaction: psycopg.Transaction, *error: Any) -> Any:
+        ended = end(transaction, *error)
+        signal.raise_signal(signal.SIGINT)
+        return ended
+
+    monkeypatch.setattr(psycopg.Transaction, "__exit__", end_and_interrupt)
+    found: list[Certificate] = []
+    with pytest.raises(KeyboardInterrupt):
+        erase(database, Subject.entity("journey", ENTITY), ACTOR, on_interruption=found.append)
+    (certificate,) = found
+    assert [(day.day, day.events > 0) for day in certificate.days] == [(yesterday(), True)]
 
 
 def test_a_day_that_is_purged_while_an_erasure_waits_is_not_called_empty(
