@@ -82,7 +82,7 @@ class Rotation:
 
         If so, a rotation now would mark the day as mixed.
         """
-        return any(key.key_id == self.present and key.last == today_utc() for key in self.keys)
+        return any(key.key_id == self.present and key.last >= today_utc() for key in self.keys)
 
     @property
     def newest(self) -> set[str]:

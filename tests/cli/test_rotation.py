@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 from conftest import SECRET
 from support.commands import Done, Signal, error_of, last_json
 from support.data_subject import PERSON, person
-from support.days import yesterday
+from support.days import today, yesterday
 
+from signal_pipeline.events.hashing import key_id
 from signal_pipeline.ingest.pipeline import Ingest
-from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.privacy.rotation import check_rotation
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
@@ -53,6 +56,23 @@ def test_rotation_is_explained_and_mixed_days_are_named(signal: Signal, ingest: 
         "hashed by another secret alone: whether it holds this person cannot be told"
         in third.stderr
     )
+
+
+@pytest.mark.parametrize(("ahead", "warns"), [(-1, False), (0, True), (1, True)])
+def test_a_rotation_would_mix_today_if_today_has_events(
+    settings: Settings, database: Database, connection: Connection, ahead: int, warns: bool
+) -> None:
+    """Events up to five minutes ahead are taken, so the newest can be of tomorrow."""
+    last = today() + timedelta(days=ahead)
+    connection.execute(
+        "insert into signal.days (day) select generate_series(%s::date, %s::date, '1 day')::date",
+        [yesterday(), last],
+    )
+    present = key_id(SECRET.encode())
+    connection.execute(
+        "insert into signal.day_keys (day, key_id) select day, %s from signal.days", [present]
+    )
+    assert check_rotation(settings, database).used_today is warns
 
 
 def test_no_rotation_while_something_waits_for_the_present_secret(
