@@ -59,12 +59,43 @@ def ignore_ending_signals() -> None:
 
 @contextmanager
 def signals_held_back() -> Iterator[None]:
-    """Hold back the ending signals until the end of the context, in child processes too."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+    """Hold back the ending signals until the end of the context, where the first of them acts.
+
+    A child process that starts in the context holds them back until it accepts them itself.
+    """
+    with _handlers_held_back():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _handlers_held_back() -> Iterator[None]:
+    """Hold back what the main thread does at a signal that reaches another thread.
+
+    The threads of a library, such as those of numpy, block no signals. Python then calls the
+    handler in the main thread all the same.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    seen: list[int] = []
+    handlers = {
+        number: handler
+        for number in ENDING_SIGNALS
+        if callable(handler := signal.getsignal(number))
+    }
+    for number in handlers:
+        signal.signal(number, lambda number, _: seen.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for first in seen[:1]:
+        signal.raise_signal(first)
 
 
 def accept_signals() -> None:
