@@ -89,7 +89,8 @@ def run_while_preparing(
             call = next(coming, None)
             if running is not None:
                 wait([running])
-        except BaseException:  # Also an interrupt: what runs ends all the same, and has to be told.
+        except BaseException:
+            # Also an interrupt: the call that runs ends all the same, so yield its result.
             if running is not None:
                 yield running.result()
             raise

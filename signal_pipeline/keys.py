@@ -2,7 +2,7 @@
 
 Each comes from the settings. In development, a key that is not set is generated once into a file
 below `SIGNAL_HOME`; in production, a key that is missing or that somebody could guess is an error.
-`api/identity/` does this where the gateway's secret is not set.
+For a gateway's secret that is not set, `api/identity/` generates one or raises the error.
 """
 
 from __future__ import annotations

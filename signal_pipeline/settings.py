@@ -1,8 +1,9 @@
 """Every environment variable of Signal's own, in one place.
 
 A value comes from the environment, or else from a `.env` file in the working folder. This module
-holds the name, type, default and form of each variable. What it means is explained in the part of
-Signal that uses it; `keys.py` decides whether a secret will do. `.env.example` lists all names.
+holds the name, type, default and form of each variable. What a variable means is explained in the
+part of Signal that uses it; `keys.py` decides whether a secret will do. `.env.example` lists all
+names.
 """
 
 from __future__ import annotations

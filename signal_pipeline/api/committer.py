@@ -66,7 +66,7 @@ class Committer:
         self._ingest.close()
 
     def _tend_spool(self, is_idle: bool) -> None:
-        """Look after the spool. No error may end the thread: no later event would be stored."""
+        """Look after the spool. No error may end the thread: without it, no event is stored."""
         self._can_drain_more = False
         try:
             if is_idle:

@@ -77,7 +77,7 @@ class Waits:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most connections in total and per peer, and the length of the queue for acceptance."""
+    """The most connections in total and per peer, and the most that may wait to be accepted."""
 
     total: int = DEFAULT_CONNECTIONS
     per_peer: int = DEFAULT_CONNECTIONS // 2
@@ -86,7 +86,7 @@ class Limits:
     def of_each(self, workers: int) -> Limits:
         """Return the limits of each of several processes, which together hold no more than this.
 
-        Each accepts from a queue of its own and has files of its own for it, so the backlog stays.
+        Each process has a queue and a file limit of its own, so the backlog is not divided.
         """
         return Limits(self.total // workers, self.per_peer // workers, self.backlog)
 

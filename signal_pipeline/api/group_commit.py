@@ -1,7 +1,8 @@
 """Group commit: events of concurrent requests share one transaction.
 
 `GroupCommit` is the gathering half. It runs on the event loop, and gathers waiting requests into
-batches, which are bounded in number and in time. The committing half is a thread; see `committer`.
+batches. A batch holds about BATCH_EVENTS events at most, and a free thread waits for it no longer
+than BATCH_SECONDS. The committing half is a thread; see `committer`.
 """
 
 from __future__ import annotations

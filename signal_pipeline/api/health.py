@@ -21,9 +21,9 @@ async def healthz(_: Request) -> Response:
 class Readiness:
     """Finds out whether the database responds.
 
-    It has a thread of its own, so that slow reads do not make the process look unready. Whoever
-    asks while the database is being asked waits for that answer: anyone may ask, and requests that
-    each waited for their own turn would occupy the server.
+    It has a thread of its own, so that slow reads do not make the process look unready. Requests
+    that come while the database is being asked share its answer. Anyone may send them, and if each
+    asked the database in turn, many requests would occupy the server.
     """
 
     def __init__(self, database: Database) -> None:

@@ -228,7 +228,7 @@ class BoundedProtocol(HttpToolsProtocol):
         waits = self._connections.waits
         if self.flow.write_paused:
             return waits.read
-        if self.pipeline:  # Reading is paused until the first of them is answered.
+        if self.pipeline:  # Reading is paused until the last of them is started.
             return None
         if self._part is _Part.BODY:
             return waits.body

@@ -45,8 +45,9 @@ class SpoolingIngest:
     Without a spool, an event that cannot be stored is an error. `revive` is called when the
     database cannot be reached, for example to start an embedded one again.
 
-    A database that hangs fails a try only after many seconds. So after a try that failed, none is
-    made for as long as it took, and events go straight to the spool. `clock` returns seconds.
+    A database that hangs fails a try only after many seconds. So after a failed try, the database
+    is left alone for as long as that try took, and events go straight to the spool. A try that
+    failed quickly is first repeated at once. `clock` returns seconds.
     """
 
     def __init__(
@@ -89,9 +90,9 @@ class SpoolingIngest:
             return _spool(self._spool, checked)
 
     def drain_spool(self) -> bool:
-        """Store events that wait in the spool, for about a second.
+        """Spend about a second on storing the events that wait in the spool.
 
-        Return whether there is more that can be stored at once.
+        Return whether more events wait that can be stored right away.
         """
         if self._spool is None or not self._spool.waiting or not self._is_time_to_try():
             return False

@@ -1,9 +1,10 @@
 """The command `signal-pipeline serve --workers N`: several processes on one port.
 
 The supervisor is uvicorn's. The first process checks the settings, opens the database, and starts
-the workers. It replaces a worker that dies, and ends them all when it is told to stop. Each limit
-holds for the server as a whole: the workers count events in memory that they share (or in Redis, if
-that is set), and divide the connections and the room of the spool between them.
+the workers. It replaces a worker that dies, and ends them all when it is told to stop. Three limits
+hold for the server as a whole. The counters of the rate limit are in memory that the workers share,
+or in Redis if that is set. The workers divide the connections and the room of the spool between
+them. The limits that hold for each worker by itself are in docs/deploy.md.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def run_workers(
     identification_from(settings, gateway=gateway)
     audit_key(settings)
     window = SharedWindow()
-    # Only here: a worker that is replaced later serves even if Redis has begun to refuse it.
+    # Only here: a worker that later replaces another one serves even if Redis refuses it by then.
     rate_limit_from(settings, window).check_storage()
     if settings.spool_dir:
         gather_spools(settings.spool_dir, workers)
@@ -142,7 +143,7 @@ class _Port:
     """
 
     def __init__(self, listener: socket.socket) -> None:
-        """Keep the port of a socket that listens. If it can listen, nobody else does."""
+        """Keep the port of a socket that listens, which shows that nobody else listens there."""
         self.listens_at = where_it_listens(listener)
         self._arguments = (listener.family, listener.getsockname())
         listener.close()

@@ -58,7 +58,7 @@ def backfill(
     if as_json:
         console.print_json(result.as_dict())
     # A day that the plan refused is no failure if others were built. A planned day that was not
-    # built is one, unless it was purged meanwhile.
+    # built is a failure, unless it was purged meanwhile.
     failed = any(result.refused.get(day, PURGED) != PURGED for day in planned.days)
     if failed or (not result.built and (planned.days or not planned.fresh)):
         raise typer.Exit(1)

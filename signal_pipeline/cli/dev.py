@@ -57,7 +57,7 @@ CODE_LOCATION = (
 
 
 class DevError(SignalError):
-    """`signal-pipeline dev` cannot start, because something else is in its place."""
+    """`signal-pipeline dev` cannot start or go on, because something else is in its place."""
 
 
 def run_dev(settings: Settings, port: int) -> int:
@@ -66,7 +66,7 @@ def run_dev(settings: Settings, port: int) -> int:
     When this process exits, it first stops what it has started. So it is the last of them to leave
     the embedded server, and the last user to leave stops that server. Raises DevError if the port
     is taken, or if another `signal-pipeline dev` runs on the same home or on the same database of
-    Dagster's. It watches that database as long as Dagster runs.
+    Dagster's. While Dagster runs, this process checks that it still has that database's lock.
     """
     # A wrong address is reported here, and not by a sensor some time later.
     open_addresses(settings)
@@ -243,7 +243,7 @@ def _keep_postgres(settings: Settings) -> None:
 def _stop(mark: Mark) -> None:
     """Stop the code location, `dagster dev`, and all that they have started.
 
-    A run that is left, even one that is just starting, would keep the embedded server up.
+    A run that is left behind, even one that is just starting, would keep the embedded server up.
     """
     if left := stop_started(mark):
         console.complain(f"these processes do not end: {', '.join(map(str, left))}")

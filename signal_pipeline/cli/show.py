@@ -1,4 +1,4 @@
-"""Shows the results of commands: what each of them prints, in which columns and words."""
+"""Shows the results of most commands: what is printed, in which columns and words."""
 
 from __future__ import annotations
 

@@ -44,7 +44,8 @@ class AlertState(msgspec.Struct):
 
     Attributes:
         looked_at: when the last tick looked.
-        first_event: failures up to this event are known; the first tick sets it.
+        first_event: the last failure before the first tick; failures up to it are found only by
+            `look_since`.
         last_event: the last failure that a tick has seen; None before the first tick.
         look_since: if set, the next tick also looks at all failures since this time, by the clocks
             of the machines that ran the runs.
@@ -91,9 +92,9 @@ def mend_times(state: AlertState, now: float) -> None:
     """Make the state's times right if the sensor's clock was ahead.
 
     Nobody knows since when it was wrong. If it was wrong at the first tick, that tick took new
-    failures for old ones. So the next look also goes by the times, as a first one does: people may
-    be told of a run twice, but of each at least once. The numbers of events stay right whatever the
-    clock said.
+    failures for old ones. So the look that follows also finds failures by their times, as a first
+    look does: people may be told of a run twice, but of each at least once. The numbers that the
+    storage gave to events are right whatever the clock said.
     """
     if state.looked_at > now:
         state.look_since = now - FIRST_LOOK_SECONDS

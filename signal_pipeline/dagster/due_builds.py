@@ -142,11 +142,11 @@ def nightly_days(
 ) -> list[date]:
     """Return the days that a nightly run builds, oldest first.
 
-    These are stale days, yesterday, and days after the first known day that have no row. Such a day
-    had no event, and no run built it; it is built now, so that its rollups say zero instead of
-    unknown. Days without a row, except yesterday, are left alone if they are before `first_kept` or
-    more than a month old. So are those before `installed`, the date of the first migration: nobody
-    recorded their events, so they stay unknown.
+    These are days with a stale or missing rollup, yesterday, and days without a row after the first
+    day that has one. A day without a row had no event, and no run built it; it is built now, so
+    that its rollups say zero instead of unknown. Days without a row, except yesterday, are left
+    alone if they are before `first_kept` or more than a month old. So are those before `installed`,
+    the date of the first migration: nobody recorded their events, so they stay unknown.
     """
     known = {status.day: status for status in statuses}
     wanted = {day for day, status in known.items() if status.wants_build and day <= yesterday}
@@ -167,9 +167,8 @@ def range_requests(
     includes a day that is in flight, or a rollup of a day that backs off. A day of which a rollup
     has failed gets a run of its own, so that a day which kills its run does not hold up the others.
     A day that pauses is not asked for, but is built too if it lies between the days of a run and
-    none of its rollups has failed. Fresh
-    days between them are left alone. Times after `now` are those of a clock that was ahead, and
-    hold up nothing.
+    none of its rollups has failed. Fresh days between the days of a run are left alone. Times after
+    `now` are those of a clock that was ahead, and hold up nothing.
     """
     stale, failed = _without_false_times(stale, failed, now)
     newest_first = sorted(stale, key=lambda status: status.day, reverse=True)

@@ -114,9 +114,10 @@ def _ranges(
     statuses: Collection[dg.DagsterRunStatus],
     since: datetime | None,
 ) -> list[dg.RunRecord]:
-    """Return our runs of several days, updated since then, that the UI or a backfill started.
+    """Return our runs of several days that Dagster's UI or backfill started, updated since then.
 
-    Runs of a command or of a sensor are left out, because they plan no checks.
+    Runs of a command, such as `signal-pipeline backfill`, or of a sensor are left out, because they
+    plan no checks.
     """
     found = ours.records(instance, job_name=UI_JOB, statuses=list(statuses), updated_after=since)
     return [

@@ -1,7 +1,7 @@
 """The alerts in the daemon's log: one line for each fault that a person must look at.
 
-An operator's log monitoring can find these lines. This module words the lines on failed runs and
-red checks. Error texts stay in the run, and no line holds a value of an event.
+An operator's log monitoring can find these lines. This module writes the lines about failed runs
+and red checks. Error texts stay in the run, and no line holds a value of an event.
 """
 
 from __future__ import annotations
@@ -79,14 +79,15 @@ def build_red_checks_sensor(
         default_status=dg.DefaultSensorStatus.RUNNING,
         monitored_jobs=[job for job in jobs if job.name in with_checks],
         monitor_all_code_locations=False,
-        description="Writes each check that a finished run found red with severity ERROR to the"
+        description="Writes each check that a successful run found red with severity ERROR to the"
         " daemon's log as one line.",
     )
     def red_checks_sensor(context: dg.RunStatusSensorContext) -> None:
         """Write one line for each red check of the run.
 
         It returns nothing. One tick can call it for several runs, and a SkipReason would end the
-        tick. If the tick had handled another run before, Dagster would refuse it, again and again.
+        tick. If the tick had handled another run before, Dagster would refuse the SkipReason, again
+        and again.
         """
         for line in red_checks(context.instance, context.dagster_run.run_id):
             context.log.error("%s", line)

@@ -10,7 +10,7 @@ import psycopg
 from signal_pipeline.days.calendar import new_start_date, today_utc
 from signal_pipeline.settings import Settings
 
-# A backfill of half a year is three runs, and a failed run has little to repeat.
+# A backfill of 180 days is three runs, and a failed run has little to repeat.
 DAYS_PER_RUN = 60
 
 

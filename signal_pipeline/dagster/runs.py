@@ -32,7 +32,7 @@ ONLY_STALE_TAG = "signal/only_stale"  # The run leaves the fresh days of its ran
 CATCH_UP_TAG = "signal/catch_up"  # The run also builds what earlier nightly runs missed.
 MODELS_TAG = "signal/models"  # A digest of the models at the time of the request.
 FAILED_DAYS_TAG = "signal/failed_days"  # A failed run sets it to the days that it could not build.
-# Of the days of which only some rollups failed, it names the rollups too. Days that failed for the
+# For days of which only some rollups failed, this tag names those rollups. Days that failed for the
 # same rollups share a group: `2026-03-08,2026-03-09:daily_a,daily_b;2026-03-10:daily_c`.
 FAILED_ROLLUPS_TAG = "signal/failed_rollups"
 # Dagster's table of tags has an index on key and value. An entry has at most 2704 bytes.

@@ -1,6 +1,6 @@
 """Says whether a job has succeeded since a failure, for the days and rollups at fault.
 
-It reads no runs of other jobs, and a bounded number of its own: Dagster ends a tick of a sensor
+It reads only runs of that job, and only a bounded number of them: Dagster ends a tick of a sensor
 after a minute, and then nobody would be told of anything.
 """
 
@@ -27,9 +27,9 @@ class Successes:
         """Return whether a failed run's job has succeeded, after an event, for what was at fault.
 
         Runs come in the order of their creation, the newest first. One can end after others that
-        were created later, so the look goes on for a page after it has met a run that ended before
-        the event. Nobody knows what comes after MOST_PAGES, and the answer is then yes: people are
-        told once too often rather than not at all.
+        were created later, so the search stops only after a page whose newest run ended before the
+        event. Nobody knows what comes after MOST_PAGES, and the answer is then yes: people are told
+        once too often rather than not at all.
         """
         key = self._ours.names.key
         wanted = {day: [*map(key, names)] for day, names in what_failed(failed).items()}

@@ -122,7 +122,7 @@ def read_coverage(connection: Connection, first: date, last: date) -> Coverage:
 def why_nothing_is_kept(connection: Connection, day: date) -> str | None:
     """Return a sentence on why no raw event of the day can be found.
 
-    It is None if the day's events are kept.
+    It is None for every other day, also for one that has no events yet.
     """
     coverage = read_coverage(connection, day, day)
     if coverage.purged:

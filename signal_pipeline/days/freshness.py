@@ -1,7 +1,7 @@
 """How fresh each rollup of each day is, read from the database each time.
 
-A build is fresh if it read the day's present version and used the model's present checksum.
-docs/architecture.md defines the words.
+A build is fresh if it read the day's present version and used the model's present checksum, or if
+the day was purged after its proof. docs/architecture.md defines the words.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class DayProfile:
 
 
 def day_profile(connection: Connection, day: date) -> DayProfile:
-    """Return the profile of one day; an unknown day has no events."""
+    """Return the profile of one day; a day without a row has version 0 and no events."""
     start, end = window(day)
     outcomes = day_outcomes(connection, day)
     cursor = connection.cursor(

@@ -49,7 +49,7 @@ class DayQuality:
 
 
 def day_quality(connection: Connection, first: date, last: date) -> dict[date, DayQuality]:
-    """Return the quality of each known day from `first` to `last`, inclusive."""
+    """Return the quality of each day with a row, from `first` to `last`, inclusive."""
     cursor = connection.cursor(row_factory=dict_row)
     rows = cursor.execute(
         query(__package__, "day_quality"), {"first": first, "last": last}

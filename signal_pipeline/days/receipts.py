@@ -1,4 +1,4 @@
-"""Receipts: the stored proofs of purges."""
+"""Receipts: the stored records of purges."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The canonical text of an address and of a host, two of the three inputs of the user hash.
 
 This is requirement 2.3. The module turns text into canonical text; it does not decide which header
-or peer the text comes from. Nothing is cached, because nothing keyed by an address may outlive its
-call.
+or peer the text comes from. Nothing is cached here, because nothing keyed by an address may outlive
+the call, the connection or the file that the address came with (requirement 2.8).
 """
 
 from __future__ import annotations

@@ -32,7 +32,8 @@ class IncomingEvent(msgspec.Struct, rename="camel", gc=False):
     """One event as a caller or a landing line states it, with what the server saw of the caller.
 
     Attributes:
-        created_at: an aware time; None means now. A line without `client_event_id` must carry one.
+        created_at: an aware time; None means now. A line without `client_event_id` must state its
+            time.
         description: the JSON text of an object; empty or `null` means none.
         host: the host that the caller asked for; None means the app's own.
         ip: the caller's address, in memory only.

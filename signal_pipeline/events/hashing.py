@@ -55,9 +55,7 @@ def check_secret(secret: str) -> bytes:
 def daily_salt(secret: bytes, day: date) -> bytes:
     """Return the 32-byte key of one UTC date's hashes: HMAC-SHA256(secret, "YYYY-MM-DD")."""
     if isinstance(day, datetime):
-        raise TypeError(
-            "a day is a date without a time of day; its UTC date must be chosen by the caller"
-        )
+        raise TypeError("a day is a date, not a datetime; the caller must choose the UTC date")
     return _hmac_sha256(secret, day.isoformat().encode())
 
 

@@ -30,8 +30,8 @@ Classifier = Callable[[str], str | None]
 _LOOK_AROUND = re.compile(r"\(\?<?[=!](?:\\.|[^()\\]|\((?:\\.|[^()\\])*\))*\)")
 _ESCAPE_OR_CAPITALS = re.compile(r"(\\.)|[A-Z]+")
 # The places where device_detector lets a name begin, for text in lower case; see `lower_pattern`.
-# It says [^a-z0-9_-] and [^a-z0-9-]_. Our texts are printable ASCII, so both classes can leave out
-# all other characters of Unicode, and compile in two thirds of the time.
+# device_detector says [^a-z0-9_-] and [^a-z0-9-]_. Our texts are printable ASCII, so both classes
+# can leave out all other characters of Unicode, and compile in two thirds of the time.
 _NAME_START = r"(?:^|[ -,./:-^`{-~]|[ -,./:-`{-~]_|sprd-|mz-)"
 
 

@@ -133,9 +133,9 @@ _FOUR_DIGITS = re.compile("[0-9]{4}")
 def is_private_text(text: str) -> bool:
     """Return whether a text holds personal data that can be recognised for certain.
 
-    That is an e-mail address, an IP or MAC address, a JWT, a URL with a query or a user, a phone
-    number in international or North American form or after `tel:`, the number of a payment card, an
-    IBAN, or coordinates.
+    That is an e-mail address, an IP or MAC address, a JWT, a query, a URL with a user or with
+    values in its fragment, a phone number in international or North American form or after a word
+    such as `tel:`, the number of a payment card, an IBAN, or coordinates.
     """
     return bool(
         ("@" in text and _EMAIL.search(text))

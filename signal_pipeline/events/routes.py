@@ -50,8 +50,9 @@ _LONGEST_WORD = 40
 def route_template(text: str) -> str:
     """Return the route without query and fragment, and with `[id]` for each private segment.
 
-    Such a segment is an id, holds `@` or an address, or looks like a token. A template or an
-    ordinary slug comes back unchanged, and so does the result of an earlier call.
+    Such a segment is an id, looks like a token, holds `@`, personal data or a parameter, or hides
+    what it says. A template or an ordinary slug comes back unchanged, and so does the result of an
+    earlier call.
 
     Raises ValueError if the text does not start with "/", if it holds control characters, lone
     surrogates, or characters for private use or never assigned, and if the text or the result has

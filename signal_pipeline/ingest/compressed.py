@@ -62,7 +62,7 @@ class PeekedStream:
         return data
 
     def _read_more(self, size: int) -> bytes:
-        """Return the next bytes, and remember the end.
+        """Return the next bytes, and remember the end, so that nothing is read after it.
 
         A terminal that is read again after its end asks for more input.
         """

@@ -34,7 +34,7 @@ from signal_pipeline.ingest.file_forms import (
 # The most lines of a block, because each line takes more memory than its bytes. A block of lines of
 # usual length has a fifth of them.
 MOST_LINES = 100_000
-# Content without a JSON object in its first so many decompressed bytes has another form.
+# If no line in this many decompressed bytes is a JSON object, the content has another form.
 LOOK_AHEAD_BYTES = 64 * 1024 * 1024
 SAMPLED_LINES = 100
 UNREADABLE = b"?"  # Replaces a line that is not a JSON object.

@@ -17,7 +17,7 @@ A batch takes these steps in order; steps 2 to 4 are taken line by line:
    events of purged ones, adds keys to the ledger, stores the events whose keys are new, counts
    every outcome in the books, and raises the versions of the days.
 7. Tell: `Counts` adds up the outcomes for the caller. `log_drops` logs the drops by reason and
-   event type; those of a stream are logged once, at its end.
+   event type; those of a stream are logged together, usually at its end.
 
 The next batch goes through steps 1 to 5 while step 6 stores this one. An event of the API begins at
 step 4, after which the API applies its rate limit. Step 4 is one function, because a function for
@@ -50,7 +50,7 @@ from signal_pipeline.postgres.database import Connection, Database, open_databas
 from signal_pipeline.settings import Settings
 
 BATCH_BYTES = 8 * 1024 * 1024  # About 20,000 lines.
-MOST_DROP_KINDS = 10_000  # A file can state another unknown event type in each line.
+MOST_DROP_KINDS = 10_000  # A file can state a different unknown event type in each line.
 Clock = Callable[[], datetime]
 
 
@@ -186,10 +186,11 @@ class Ingest:
 
         `start` is the offset where an earlier call stopped; a plain stream must be able to seek for
         it. Each batch is added to `counts`, so that after an error they say what is stored; they
-        are also returned. `progress` is called with the bytes of each committed batch. `committed`
-        is called inside each batch's transaction with the offset after the batch, in decompressed
-        bytes. The next batch is checked and laid out while the last one is being stored. The drops
-        are logged at the end, also after an error, and before it if they are of very many kinds.
+        are also returned. `progress` is called with the number of bytes of each committed batch.
+        `committed` is called inside each batch's transaction with the offset after the batch, in
+        decompressed bytes. The next batch is checked and laid out while the last one is being
+        stored. The drops are logged at the end, also after an error. If they are of very many
+        kinds, some are logged earlier.
 
         Raises FormError, before anything is stored, for a form other than NDJSON. Raises
         CutShortError for a stream that cannot be read to its end: compressed data that is cut short

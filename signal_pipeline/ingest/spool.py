@@ -69,7 +69,7 @@ class SpooledBatch(msgspec.Struct):
     hash_rules: int = 1
 
 
-# The second is for texts that are not UTF-8.
+# ValueError is for texts that are not UTF-8.
 _NOT_A_BATCH = (msgspec.MsgspecError, ValueError)
 _decode = msgspec.msgpack.Decoder(SpooledBatch).decode
 
@@ -94,7 +94,7 @@ class Spool:
         self._shares = shares
         self._expired_on = date.min
         self._lock = lock_spool(folder)
-        # A process that was killed before it acknowledged these events left the files.
+        # These files are from a process that was killed before it acknowledged their events.
         for draft in unfinished_files(folder):
             draft.unlink()
         for path in waiting_files(folder):
@@ -129,7 +129,8 @@ class Spool:
         At least one is handled, if any waits. `waiting` says whether files are left for the next
         drain.
 
-        Raises DatabaseError; the remaining files then stay and wait.
+        Raises DatabaseError, and SpoolError if refused events cannot be set aside; the remaining
+        files then stay and wait.
         """
         # To list a long spool takes longer than a drain, so each list is used to its end.
         if not self._listed:

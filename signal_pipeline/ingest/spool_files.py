@@ -96,7 +96,7 @@ def refused_files(folder: Path | None) -> list[Path]:
 def _files(folder: Path | None, suffix: str) -> list[Path]:
     if folder is None or not folder.is_dir():
         return []
-    # Not a glob, which finds nothing in a folder that it must not read.
+    # A glob would silently find nothing in a folder that this process is not allowed to read.
     with os.scandir(folder) as entries:
         names = [each.name for each in entries if each.name.endswith(suffix) and each.is_file()]
     return [folder / name for name in sorted(names)]

@@ -21,10 +21,11 @@ from signal_pipeline.ingest.spool_files import (
 
 
 def gather_spools(folder: Path, workers: int) -> None:
-    """Move what a server with more workers has left into the folder of the first worker.
+    """Move the files that a server with more workers left behind into the first worker's folder.
 
-    If there is something to move, or there are several workers, it also makes the workers' folders,
-    and raises SpoolInUseError if a server still uses the first folder or one that is left.
+    If there are folders of workers beyond `workers`, or several workers, it also makes the workers'
+    folders, and raises SpoolInUseError if a server still uses the first folder or one of those
+    beyond `workers`.
     """
     used = [worker_folder(folder, number) for number in range(1, workers + 1)]
     left = [each for each in spool_folders(folder) if each not in used]

@@ -55,7 +55,7 @@ def write_once(
         if not (error.sqlstate or "").startswith(_REFUSED_FOR_GOOD):
             raise
         return False
-    # What was a drop already was logged when it was spooled.
+    # The drops of the file were logged when it was spooled.
     log_drops(
         kinds_of_drops(
             (item, outcome)

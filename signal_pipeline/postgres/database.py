@@ -126,10 +126,10 @@ class Database:
                 keepalives_count=3,
                 tcp_user_timeout=20_000,
                 application_name="signal",
-                # A server that ends idle sessions would release the locks of one that waits while
-                # another works. The last option is for a Citus cluster. Without it, Citus lets only
-                # one ingest at a time write the ledger, as if a shard had several copies. To a
-                # server without Citus it is a variable that nothing reads.
+                # A server that ends idle sessions would release the locks of a session that waits
+                # while another one works. The last option is for a Citus cluster. Without it, Citus
+                # lets only one ingest at a time write the ledger, as if a shard had several copies.
+                # To a server without Citus it is a variable that nothing reads.
                 options=(
                     "-c timezone=UTC -c client_encoding=UTF8"
                     f" -c statement_timeout={self._statement_ms} -c idle_session_timeout=0"

@@ -44,8 +44,8 @@ def forget_stale_postmaster(folder: Path) -> None:
 def _works_in(process: psutil.Process, folder: Path) -> bool:
     """True if the process is one of PostgreSQL's, and works on this data folder.
 
-    In a container, root cannot always see the working folder of another user's process. Anybody can
-    read its command line, and a server's names its data folder.
+    In a container, root cannot always see the working folder of another user's process. But anybody
+    can read its command line, which for a server names the data folder.
     """
     try:
         if "postgres" not in process.name():

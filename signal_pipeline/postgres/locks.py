@@ -42,7 +42,7 @@ def session_lock(
 
     Raises psycopg's LockNotAvailable if another session holds it for so many seconds.
     """
-    with connection.transaction():  # Ends the bound, but not the lock.
+    with connection.transaction():  # Its end lifts the timeout, but keeps the lock.
         connection.execute(
             "select set_config('lock_timeout', %s, true)", [f"{patience_seconds:d}s"]
         )

@@ -223,7 +223,7 @@ def _erase_day(
     certificate: Certificate,
     actor: bytes,
 ) -> None:
-    """Erase a day, and enter it in the certificate, unless nothing of the subject is left there."""
+    """Erase the subject from a day, and enter the day in the certificate if it held anything."""
     with _certified_transaction(connection, certificate) as erased:
         # This waits for the writers of the day, so that the delete sees what they commit. New
         # writers wait until the erasure is committed.
@@ -283,9 +283,9 @@ def _erase_purged(
 def _certified_transaction(
     connection: Connection, certificate: Certificate
 ) -> Iterator[list[ErasedDay]]:
-    """Yield a list of what a transaction erases, which is in the certificate once it is committed.
+    """Yield a list for what a transaction erases; the certificate gets it after the commit.
 
-    Ctrl-C waits from the commit until then: otherwise a committed day could lack its proof.
+    Ctrl-C waits from the commit until then: otherwise the certificate could lack a committed day.
     """
     erased: list[ErasedDay] = []
     with ExitStack() as until_certified:

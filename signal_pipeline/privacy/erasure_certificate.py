@@ -25,8 +25,8 @@ class Certificate:
     """What was erased, or with `dry_run` would be: kind, days and counts, never the erased value.
 
     The audit log holds `number` too. `at` is in UTC. `notes` are sentences that say what the
-    erasure could not reach. `interrupted` means that the erasure ended early, so that more can be
-    stored of the subject than `days` says.
+    erasure could not reach. `interrupted` means that the erasure ended early, so that more of the
+    subject can still be stored.
     """
 
     kind: SubjectKind

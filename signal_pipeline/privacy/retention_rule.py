@@ -80,7 +80,7 @@ class Judgement:
     unseen: list[date]
 
     def due_by_clock_alone(self, due: Iterable[date]) -> list[date]:
-        """Return those of the days due by a clock that no sign shows to be due."""
+        """Return those of `due`, the days due by a clock, that are not due by the signs too."""
         return [day for day in due if day >= self.first_kept]
 
     def refusal(self, clock_only: list[date]) -> Refusal | None:

@@ -44,7 +44,7 @@ UNKNOWN_RULES_NOTE = (
 
 
 class SubjectError(SignalError):
-    """The request cannot be answered as stated; the text never repeats what was stated."""
+    """The request cannot be answered as stated; no text repeats the host, address or user agent."""
 
 
 @dataclass(frozen=True, slots=True)

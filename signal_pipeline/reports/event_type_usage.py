@@ -44,9 +44,9 @@ class Usage:
     """What the rollups know, by event type.
 
     `seen` is None without rollups. The notes say what the numbers leave out. With `has_gaps` some
-    of the last LONG_DEAD_DAYS days are unknown, so that no type can be called dead. `waiting` maps
-    each type that has events on days whose rollup is not fresh to its last such day. `dropped` has
-    the types of which something, bots aside, was dropped in the last LONG_DEAD_DAYS days.
+    of the last LONG_DEAD_DAYS days are unknown, so that no type can be called dead. `waiting`
+    holds, for each type with events on days whose rollup is not fresh, the last such day. `dropped`
+    has the types of which something, bots aside, was dropped in the last LONG_DEAD_DAYS days.
     """
 
     seen: Mapping[str, TypeUse] | None

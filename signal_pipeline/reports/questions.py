@@ -17,7 +17,8 @@ class Question:
     """What is counted, and by which keys.
 
     `where` holds filters by the names of keys. A filter by day is not among them: it has narrowed
-    `first` and `last` instead. `asked_for_one_day` is true if the window was one day before that.
+    `first` and `last` instead. `asked_for_one_day` is true if the window was a single day even
+    without that filter.
     """
 
     keys: Sequence[Key]

@@ -67,7 +67,7 @@ def labelled_report(
     """
     if hidden is not None:
         rows = Rows(rows.columns, [row for row in rows.records if not hidden.hides(row)])
-    if "total" in rows.columns:  # Covers the whole window, so it is null.
+    if "total" in rows.columns:  # Always null: each row covers the whole window.
         rows = rows.without("total")
     return Report(
         rows.columns, rows.records, notes, [labels_of(row) for row in rows.records], hidden

@@ -18,7 +18,8 @@ from signal_pipeline.rollups.models import Models
 class RollupLabels:
     """The labels and notes that must accompany the numbers of a rollup's rows.
 
-    `app` is the app that the question is about; without it, a row without an app is about all.
+    `app` is the app that the question is about. If it is None, a row that names no app is about all
+    apps.
     """
 
     def __init__(

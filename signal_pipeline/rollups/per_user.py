@@ -2,8 +2,8 @@
 
 The events are placed on the workers by `user_hash`, and a session has several hashes if its address
 changed. So no worker alone can count distinct sessions. Instead each worker counts the sessions of
-each user, the coordinator adds these counts up, and `postgres_engine` takes out what a session of
-several users counts too often.
+each user, and the coordinator adds these counts up. A session of several users is then counted once
+for each of them, and `postgres_engine` corrects that.
 It is pure: no database.
 """
 

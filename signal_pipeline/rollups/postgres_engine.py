@@ -109,7 +109,7 @@ def _read_snapshot(connection: Connection, day: date) -> DaySnapshot:
 def _try_model(
     connection: Connection, day: date, model: Model, *, on_workers: bool
 ) -> EngineError | None:
-    """Compute a model inside a savepoint; return its error if it is at fault itself."""
+    """Compute a model inside a savepoint; return the error if the model itself is at fault."""
     try:
         with connection.transaction():
             _compute(connection, day, model, on_workers=on_workers)

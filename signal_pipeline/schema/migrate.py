@@ -178,8 +178,8 @@ def _try_migration_as_other_user(
 ) -> None:
     """Raise NotOwnerError if a migration by the owner would change anything.
 
-    The comment of the schema says whether migrations, guards and roles are up to date (`current`);
-    whether somebody has taken one of them away since is not looked at. The start date and the
+    The comment of the schema says whether migrations, guards and roles are up to date (`current`).
+    It does not show whether somebody has taken one of them away since. The start date and the
     tables of the rollups are tried.
     """
     if current:

@@ -14,7 +14,7 @@ from signal_pipeline.texts.strict_yaml import parse_yaml
 
 
 class Weighted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An entry that occurs as often as its weight, compared with the others of its list."""
+    """An entry, and its weight: how often it occurs, compared with the others of its list."""
 
     weight: int
 

@@ -35,8 +35,8 @@ _TERMINAL = (
     ),
     *("PG*", "PSQL*", "PAGER", "LESS*", "EDITOR", "VISUAL"),
 )
-# Only `serve`, or a command that a person runs, reads these. All other variables of Signal are for
-# the code location.
+# Only `serve`, or a command that a person runs, reads these. The code location gets all other
+# variables of Signal.
 _NOT_FOR_CODE_LOCATION = (
     "SIGNAL_HMAC_SECRET",
     "SIGNAL_API_KEYS",
@@ -73,7 +73,7 @@ def code_location_environment() -> dict[str, str]:
 def dagster_environment() -> dict[str, str]:
     """Return the environment of Dagster's web server and daemon, without Signal's secrets.
 
-    Of Signal's variables it keeps the URL of Dagster's own storage, and the mark of the command.
+    Of Signal's variables it keeps the URL of Dagster's own storage, and `SIGNAL_STARTED_BY`.
     The web server and the daemon ask the code location for everything else. Variables that are not
     Signal's stay, because an operator's own `dagster.yaml` can read any of them.
     """

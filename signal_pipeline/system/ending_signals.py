@@ -47,7 +47,7 @@ def _is_shutting_down(frame: FrameType | None) -> bool:
 
 
 def ignore_ending_signals() -> None:
-    """Ignore the ending signals, so that only SIGKILL can cut short what this process does last.
+    """Ignore the ending signals, so that none of them cuts short what this process does last.
 
     Child processes that start from now on ignore them too.
     """

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 def loaded_for_good() -> Iterator[None]:
     """Load modules, or make objects, that stay until the process ends.
 
-    None of it is garbage, so the collector is off meanwhile. From then on it skips all that is
-    there, unless DuckDB is loaded. The context can be nested. A collector that was off stays off.
+    What is loaded is not garbage, so the collector is off meanwhile. After the context, the
+    collector skips every object that exists by then, unless DuckDB is loaded. The context can be
+    nested. A collector that was off stays off.
     """
     was_on = gc.isenabled()
     gc.disable()

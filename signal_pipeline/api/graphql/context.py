@@ -24,7 +24,7 @@ class Services:
     ingest: Ingest
     commits: GroupCommit
     rate_limit: RateLimit
-    database: Database  # For reading, with a statement timeout.
+    database: Database  # For reads and their audit, with a statement timeout.
     models: Models
     catalogue: Catalogue
     readers: Executor

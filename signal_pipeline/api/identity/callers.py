@@ -100,8 +100,8 @@ class Identification:
     ) -> Caller:
         """Return who sent this request.
 
-        Raises ApiError for a header of another form, for a missing or wrong signature, for a bad
-        token or key, and for forwarded claims that are not the token's.
+        Raises ApiError for an authorization header of an unknown form, for a missing or wrong
+        signature, for a bad token or key, and for forwarded claims that are not the token's.
 
         A credential that fails never falls back to `Public`: it is an error, so that no client
         sends events into the void for months.

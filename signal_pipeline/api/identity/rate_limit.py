@@ -80,9 +80,9 @@ class RateLimit:
     def check_storage(self) -> None:
         """Count two events of nobody, because mistakes in the URL show only then.
 
-        The second takes other commands of Redis than the first. Raises SettingsError for a URL with
-        which nothing can be counted, and for a Redis that refuses it. A Redis that is away is no
-        such error, because it can come back.
+        The second needs other Redis commands than the first. Raises SettingsError for a URL with
+        which nothing can be counted, and for a Redis that refuses Signal. A Redis that is away is
+        no such error, because it can come back.
         """
         if self._memory is not None:
             return
@@ -130,7 +130,7 @@ class RateLimit:
 
 
 class _MemoryWindow:
-    """The same count in memory.
+    """A window in the memory of this process alone.
 
     The library's own version starts a thread every 10 ms that goes through all keys.
     """

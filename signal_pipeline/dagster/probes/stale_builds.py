@@ -13,7 +13,8 @@ from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
 
 MAX_WAIT = timedelta(hours=1)
-# A time further ahead was left by a clock that was ahead, and would excuse every wait until then.
+# A time further ahead than this comes from a clock that was ahead. If it counted as recent, it
+# would excuse every wait until then.
 MOST_AHEAD = timedelta(hours=1)
 # This long after its end, a day must have been built, even if it goes on changing.
 MAX_WAIT_AFTER_END = timedelta(hours=6)

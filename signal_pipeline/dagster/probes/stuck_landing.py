@@ -62,7 +62,7 @@ def landing_moves(
             " and *.tmp are their writer's to finish or delete."
         )
     if not found:
-        return Finding(True, "No landed file is kept or older than a day.")
+        return Finding(True, "Nothing is stuck in the landing or waits there for more than a day.")
     return Finding(
         False,
         f"Raw addresses stay in the landing. {' '.join(found)}",

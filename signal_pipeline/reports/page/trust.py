@@ -1,6 +1,7 @@
 """How far the figures of a page can be trusted: which label holds on which days, and for what.
 
-Pure. The labels are those of every other report.
+Pure. The labels are those of every other report, except that a day that has no build or cannot be
+known has only the label `unknown`.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ class Doubt:
 
 
 def doubts(splits: Mapping[str, Split]) -> list[Doubt]:
-    """Return every label but `fresh`, oldest day first.
+    """Return every label but `fresh` and `left out`, oldest day first.
 
-    The label `left out` is not among them, because each figure shows it itself.
+    Each figure shows `left out` itself.
     """
     found: dict[tuple[str, date], set[tuple[str, str]]] = defaultdict(set)
     for kind, split in splits.items():
