@@ -149,6 +149,9 @@ class _Port:
         listener.close()
         # It never listens, but nobody else can take the port while no worker is there.
         self._reserved = _bind(*self._arguments)
+        # Linux would let another program that sets this option listen beside a socket that has it
+        # and does not listen. Workers bind by the other option (SO_REUSEPORT).
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
     def __reduce__(self) -> tuple[Callable[..., socket.socket], tuple[object, ...]]:
         return _bind, self._arguments

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -111,6 +113,29 @@ def test_a_killed_worker_is_replaced(both: Server, rows: Connection) -> None:
     assert other in workers(both)
     assert set(load.acknowledged) <= ids(rows)
     assert f"INFO Child process [{killed.pid}] died\n" in both.log
+
+
+def test_nobody_takes_the_port_while_all_workers_are_replaced(start: StartServer) -> None:
+    """Most servers set SO_REUSEADDR, with which Linux lets them listen beside a bound socket."""
+    server = start(*TWO)
+    port = int(server.url.rpartition(":")[2])
+    old = workers(server)
+    for worker in old:
+        worker.kill()
+    psutil.wait_procs(old, timeout=PATIENCE_SECONDS)
+    tries = 0
+    while not any(map(has_begun, workers(server))):
+        with pytest.raises(OSError, match="in use"):
+            socket.create_server(("127.0.0.1", port)).close()
+        tries += 1
+    assert tries
+
+    def serves() -> bool:
+        with suppress(ConnectionRefusedError):  # No new worker listens yet.
+            return all_answer(server)
+        return False
+
+    until(serves)
 
 
 def test_workers_end_with_a_killed_supervisor(start: StartServer, rows: Connection) -> None:
