@@ -62,7 +62,7 @@ def run_server(
     Every acknowledged event is then committed or in the spool.
 
     Raises SignalError if something is wrong at the start. This is WithoutGatewayError for a server
-    without a `gateway` in production or beyond loopback.
+    without a `gateway` in production, or beyond loopback with SIGNAL_ENV set.
     """
     check_bind(settings, host, gateway)
     identification = identification_from(settings, gateway=gateway)

@@ -143,7 +143,7 @@ HARMLESS_AT_THE_END = """
     {design,color,colour,css,theme,style,font,spacing,syntax}token{,s,value,values,hash}
 """
 
-# Private as a word of its own at the end: `mapLat`, `sessionSid`, `userRace`, but not `inside`.
+# Private as a word of its own at the end: `mapLat`, `sessionSid`, `userRace`, but not `trace`.
 LAST_WORDS = """
     sid ssid ip ips dob ssn race pwd imei lat lng lon initials ua fname lname tel fax mobile msisdn
     gps
@@ -214,7 +214,8 @@ SENT_BY = """
     share shared notify notified contact contacted send sent deliver delivered remind verify confirm
     login
 """
-# Names of a digest, which is as private as its input. A regular expression, without digits.
+# Names of a digest, which is as private as its input. A regular expression for keys whose digits
+# are taken out, so that `sha` also stands for `sha256`.
 DIGEST = (
     "hash(?:e[sd])?|md|sha|hmac|digests?|encrypted|crypt|cipher(?:text)?|checksum|salted|pseudonym"
 )

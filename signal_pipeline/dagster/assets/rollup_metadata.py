@@ -71,8 +71,8 @@ def definition_metadata(model: Model) -> dict[str, Any]:
 class DayNotes:
     """Metadata for the days of one run, whose log warns of pictures that cannot be drawn.
 
-    Only the day that an asset's page will show has pictures, because Dagster keeps all metadata for
-    a long time.
+    Only the day that an asset's page will show has a trend, a preview or the books, because Dagster
+    keeps all metadata for a long time.
     """
 
     def __init__(self, connection: Connection, models: Models, log: Logger) -> None:
