@@ -19,7 +19,7 @@ from signal_pipeline.days.freshness import DayStatus
 PAUSE_FACTOR = 10
 MIN_PAUSE = timedelta(seconds=10)  # A run costs several seconds, however small its day is.
 MAX_ATTEMPTS = 5
-# The caller reads the failures of this time only, so a day that was given up is tried again.
+# The caller reads no failures older than this, so a day that was given up is tried again later.
 ATTEMPTS_WINDOW = timedelta(days=1)
 FIRST_BACKOFF = timedelta(minutes=1)
 MAX_BACKOFF = timedelta(hours=1)
@@ -111,10 +111,9 @@ def pauses(status: DayStatus, now: datetime) -> bool:
 def _without_false_times(
     stale: Iterable[DayStatus], failed: Iterable[FailedRun], now: datetime
 ) -> tuple[list[DayStatus], list[FailedRun]]:
-    """Leave out builds and failures of a time to come: a clock was ahead, and nobody waits for it.
+    """Leave out builds and failures with a time in the future: a clock was ahead when they ended.
 
-    When they really happened is not known, so such a build counts as none, and so does such a
-    failure.
+    Nobody knows when they really happened, so they are not counted, and nothing waits until then.
     """
     statuses = [
         replace(status, builds={name: at for name, at in status.builds.items() if at <= now})
@@ -142,11 +141,12 @@ def nightly_days(
 ) -> list[date]:
     """Return the days that a nightly run builds, oldest first.
 
-    These are days with a stale or missing rollup, yesterday, and days without a row after the first
-    day that has one. A day without a row had no event, and no run built it; it is built now, so
-    that its rollups say zero instead of unknown. Days without a row, except yesterday, are left
-    alone if they are before `first_kept` or more than a month old. So are those before `installed`,
-    the date of the first migration: nobody recorded their events, so they stay unknown.
+    These are yesterday, days with a stale or missing rollup, and gaps: days that have no row
+    although an earlier day has one. A day without a row had no event, and no run built it; it is
+    built now, so that its rollups say zero instead of unknown. Days without a row, except
+    yesterday, are left alone if they are before `first_kept` or more than a month old. So are those
+    before `installed`, the date of the first migration: nobody recorded their events, so they stay
+    unknown.
     """
     known = {status.day: status for status in statuses}
     wanted = {day for day, status in known.items() if status.wants_build and day <= yesterday}
@@ -166,8 +166,8 @@ def range_requests(
     The run with the newest days comes first; within a run the oldest day comes first. No run
     includes a day that is in flight, or a rollup of a day that backs off. A day of which a rollup
     has failed gets a run of its own, so that a day which kills its run does not hold up the others.
-    A day that pauses is not asked for, but is built too if it lies between the days of a run and
-    none of its rollups has failed. Fresh days between the days of a run are left alone. Times after
+    A day that pauses causes no run, but a run whose days lie around it builds it too, unless a
+    rollup of that day has failed. Fresh days between the days of a run are left alone. Times after
     `now` are those of a clock that was ahead, and hold up nothing.
     """
     stale, failed = _without_false_times(stale, failed, now)
@@ -185,8 +185,8 @@ def range_requests(
     taken = [*in_flight, *zip(alone, alone, strict=True)]
     chunks: list[list[DayStatus]] = []
     for status in days:
-        # A chunk never spans a day that is in flight, since its run would wait there for the day's
-        # lock, or one of which a rollup has failed, since its run would build that rollup.
+        # A chunk never spans a day in flight: its run would wait there for the day's lock. Nor does
+        # it span a day of which a rollup has failed: its run would build that rollup.
         if (
             chunks
             and len(chunks[-1]) < MAX_DAYS_PER_RUN

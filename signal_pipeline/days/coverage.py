@@ -24,9 +24,9 @@ Span = tuple[date, date]  # The first and the last of consecutive days.
 class Coverage:
     """The days `first` to `last`, inclusive, as a caller asked for them.
 
-    `today` is the earlier UTC date of PostgreSQL's clock and this machine's, and `latest` the later
-    one: a day is over, or still to come, only if it is so by both. `states` holds the days that
-    have a row. A day without a row never had an event or a build.
+    PostgreSQL's clock and this machine's can give different UTC dates: `today` is the earlier one,
+    `latest` the later one. A day is over, or still to come, only if both clocks say so. `states`
+    holds the days that have a row. A day without a row never had an event or a build.
     """
 
     first: date
@@ -122,7 +122,7 @@ def read_coverage(connection: Connection, first: date, last: date) -> Coverage:
 def why_nothing_is_kept(connection: Connection, day: date) -> str | None:
     """Return a sentence on why no raw event of the day can be found.
 
-    It is None for every other day, also for one that has no events yet.
+    Returns None if the day is neither purged, before the start date, nor still to come.
     """
     coverage = read_coverage(connection, day, day)
     if coverage.purged:

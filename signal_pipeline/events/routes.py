@@ -118,9 +118,9 @@ def _must_be_replaced(part: str) -> bool:
 def _is_token(run: str) -> bool:
     """Return whether a run of letters and digits looks random.
 
-    It does if no word is that long, or if its kinds of characters change too often for words. Words
-    in camel case change at most at every third character; a random run of letters and digits
-    changes at every second.
+    A run looks random if it is longer than any word, or if it changes between lower case, upper
+    case and digits more often than words do. Words in camel case change at most at every third
+    character; a random run of letters and digits changes at every second.
     """
     digits = sum(character.isdigit() for character in run)
     changes = len(_CHANGE.findall(run))

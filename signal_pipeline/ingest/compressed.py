@@ -40,7 +40,8 @@ class _Readable(Protocol):
 class PeekedStream:
     """A stream whose first bytes can be seen before they are read, and which counts bytes read.
 
-    An error of the system ends it, and is its `fault`, so that what was read before is not lost.
+    If the system cannot read on, the stream ends there and `fault` says why, so that what was read
+    before is not lost.
     """
 
     def __init__(self, stream: _Readable) -> None:

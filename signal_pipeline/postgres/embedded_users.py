@@ -1,8 +1,8 @@
 """The users of the embedded server: processes with a shared lock on `SIGNAL_HOME/.postgres.users`.
 
-The kernel releases the lock however the process ends. So a process that was killed, or is a zombie,
-or whose number another program has by now, is no user. Call these functions under the lock of the
-home, which guards the start and stop of the server.
+The kernel releases the lock however the process ends. So a process that was killed or is a zombie
+is no user, even if another program has its process id by now. Call these functions under the lock
+of the home, which guards the start and stop of the server.
 """
 
 from __future__ import annotations

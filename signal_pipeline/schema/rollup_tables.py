@@ -96,7 +96,7 @@ def migrate_rollups(connection: Connection, models: Models) -> list[str]:
     """Make the tables agree with the models; return the statements that ran.
 
     It works in the caller's transaction. If nothing changed, no statement runs. A table without a
-    model only gets back the grants that a restore has lost, since erasures reach it too. Raises
+    model only gets back grants that a restore has lost: erasures must still delete its rows. Raises
     TableError for a column that was removed or retyped, for a test `not_null` on a column that is
     new or was nullable so far, and for a changed grain.
     """
@@ -109,10 +109,10 @@ def migrate_rollups(connection: Connection, models: Models) -> list[str]:
 
 
 def keep_former_rollups(connection: Connection, models: Models) -> None:
-    """Write down which rollups have no model now, so that no view says that they lack days.
+    """Record which rollups have no model now: no view must say that these lack days.
 
-    Only the owner of the schema does so: a process of another login, which can have earlier models,
-    must neither decide this nor fail for it.
+    Only the owner of the schema does so. A process of another login can run with older models, so
+    it must not decide this, and must not fail because it may not.
     """
     former = _former_rollups(connection, models)
     connection.execute(query(__package__, "keep_former_rollups"), {"former": former})
