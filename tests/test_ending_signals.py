@@ -45,20 +45,25 @@ try:
         for _ in range(1_000_000):
             pass
         print("held")
+        if sys.argv[3] == "error":
+            raise ValueError
     print("lost")
 except (KeyboardInterrupt, SystemExit) as end:
     print(type(end).__name__)
 """
 
 
+@pytest.mark.parametrize("ends_by", ["its end", "error"])
 @pytest.mark.parametrize("thread", ["any", "another"])
 @pytest.mark.parametrize(
     ("number", "end"), [(signal.SIGINT, "KeyboardInterrupt"), (signal.SIGTERM, "SystemExit")]
 )
-def test_a_signal_is_held_back_whichever_thread_gets_it(number: int, end: str, thread: str) -> None:
+def test_a_signal_is_held_back_whichever_thread_gets_it(
+    number: int, end: str, thread: str, ends_by: str
+) -> None:
     """A library such as numpy has threads that block no signal."""
     done = subprocess.run(
-        [sys.executable, "-c", HELD_BACK, str(int(number)), thread],
+        [sys.executable, "-c", HELD_BACK, str(int(number)), thread, ends_by],
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,

@@ -59,7 +59,7 @@ def ignore_ending_signals() -> None:
 
 @contextmanager
 def signals_held_back() -> Iterator[None]:
-    """Hold back the ending signals until the end of the context, where the first of them acts.
+    """Hold back the ending signals until the end of the context, also if an error ends it.
 
     A child process that starts in the context holds them back until it accepts them itself.
     """
@@ -94,8 +94,9 @@ def _handlers_held_back() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    for first in seen[:1]:
-        signal.raise_signal(first)
+        # Here, so that none is lost if the context ends by an error.
+        for held in dict.fromkeys(seen):
+            signal.raise_signal(held)
 
 
 def accept_signals() -> None:
