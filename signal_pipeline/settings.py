@@ -8,6 +8,7 @@ names.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -241,11 +242,13 @@ class Settings(BaseSettings):
 
 def _resolved(path: Path, variable: str) -> Path:
     try:
-        return path.resolve()
-    except RuntimeError:
-        raise SettingsError(
-            f"{variable}: is a loop of symbolic links: remove a link, or choose another folder"
-        ) from None
+        path.stat()  # From Python 3.13 on, `resolve` takes a loop for a path that does not exist.
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise SettingsError(
+                f"{variable}: is a loop of symbolic links: remove a link, or choose another folder"
+            ) from None
+    return path.resolve()
 
 
 def load_settings() -> Settings:

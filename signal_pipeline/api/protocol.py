@@ -1,6 +1,7 @@
 """HTTP/1.1 with bounds, on top of uvicorn's protocol.
 
-Uvicorn bounds neither headers, nor time, nor pipelining, nor answers that the client never reads.
+Uvicorn bounds neither headers, nor the time of a request, nor pipelining, nor answers that the
+client never reads.
 Here every client gets a bounded time for what it owes; see `connections`. The application never
 gets the whole of a request that is refused here.
 """
@@ -102,8 +103,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Take the connection, or answer that there is no room."""
         super().connection_made(transport)
         # `pause_writing` is then called at the first byte that waits, and `resume_writing` when no
-        # byte is left. So an unread answer of any size is noticed, before uvicorn closes the
-        # connection.
+        # byte is left. So an unread answer of any size is noticed when it is written. Once uvicorn
+        # has closed the connection, `_update_wait` no longer would.
         transport.set_write_buffer_limits(high=0)
         if not self._connections.admit(self, self.client[0] if self.client else None):
             transport.write(_FULL.response())
@@ -237,10 +238,10 @@ class BoundedProtocol(HttpToolsProtocol):
         return waits.head if self._part is _Part.HEAD else waits.idle
 
     def _refuse(self, refusal: _Refusal) -> None:
-        """Close the connection, and say why, unless that would be one answer too many.
+        """Close the connection. Say why first, unless that would be one answer too many.
 
-        It would be if the answer to another request is due first, or if this request has its answer
-        although its body still arrives.
+        That is so if the answer to another request is due first, or if the answer to this request
+        has begun before its whole body arrived.
         """
         cycle = self.cycle
         if self._part is _Part.BODY:

@@ -19,7 +19,7 @@ BODY_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One GraphQL request, whose numbers remember how they were written."""
+    """One GraphQL request. Numbers in `variables` and `extensions` keep how they were written."""
 
     query: str
     variables: dict[str, object] | None = None

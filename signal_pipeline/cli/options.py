@@ -85,7 +85,7 @@ def chosen_days(
     """
     if span is not None:
         if first is not None or last is not None:
-            raise UsageError("--last cannot be combined with --from or --to: it names all days")
+            raise UsageError("--last cannot be combined with --from or --to: it sets both of them")
         return today - timedelta(days=span), today - timedelta(days=1)
     if first is None or last is None:
         raise UsageError("name the days: --from and --to, or --last such as 30d")

@@ -51,7 +51,7 @@ _WORDS = (
     ("tv", r"\((?:[^)]*; )?TV; ?(?:Open)?Harmony"),
     (
         "console",
-        # Only in the part about the platform, because a phone can run an app of that name.
+        # Most only in the part about the platform, because a phone can run an app of that name.
         r"^[^()]*\([^)]*(?i:play ?station|xbox|nintendo|gamepad|retroid|\bouya\b|PS[3-5]\))"
         r"|(?i:steam ?deck)",
     ),

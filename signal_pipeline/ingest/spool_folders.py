@@ -7,6 +7,7 @@ one finds the killed one's files, and stores them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from signal_pipeline.ingest.folders import sync_folder
@@ -33,11 +34,12 @@ def gather_spools(folder: Path, workers: int) -> None:
         return
     for each in used:
         each.mkdir(parents=True, exist_ok=True)
-    with lock_spool(folder):
+    with ExitStack() as locks:
+        locks.callback(lock_spool(folder).release)
         sync_folder(folder)
         for each in left:
-            with lock_spool(each):
-                _move_files(each, folder)
+            locks.callback(lock_spool(each).release)
+            _move_files(each, folder)
 
 
 def _move_files(left: Path, folder: Path) -> None:

@@ -34,9 +34,11 @@ def check_filters(
 ) -> None:
     """Raise UnknownFilterError for a value that no event can have.
 
-    A name must be in the catalogue, retired ones included, an id in one of its formats, and a route
-    a template, unless events with the value are stored. Keys are those of `dimensions.KEYS`. Only
-    rollups have rows of the event type `(all)`; elsewhere it raises QuestionError.
+    A value passes if events with it are stored. If none are, a name must be known (in the
+    catalogue, where retired names count, or a class of devices, browsers or systems), an id must
+    have one of the catalogue's formats, and a route must be a template. The keys of `where` are
+    those of `dimensions.KEYS`. Only rollups have rows of the event type `(all)`, so without
+    `of_rollup` this value raises QuestionError.
     """
     if not of_rollup:
         refuse_total(where)
@@ -88,7 +90,7 @@ def _problem_of_entity(catalogue: Catalogue, value: str) -> str | None:
         return None
     return (
         f"no entity has this id: the formats of ids are {', '.join(sorted(formats))}, ids have at"
-        f" most {MAX_ENTITY_ID_CHARACTERS} characters, and the nil and the max UUID are none"
+        f" most {MAX_ENTITY_ID_CHARACTERS} characters, and the nil and the max UUID are not ids"
     )
 
 

@@ -58,8 +58,8 @@ def newest_events(
     """Return at most `limit` events that match every filter, newest first.
 
     Both times are inclusive. Days are read one by one from the newest, so that a small `limit`
-    touches few partitions. Raises DatabaseError, also if a day has been
-    read, events are still wanted, and more than `seconds` have passed in all.
+    touches few partitions. Raises DatabaseError, also if more than `seconds` have passed while
+    events are still wanted and days are left to read.
     """
     conditions = sql.SQL(" ").join(
         _condition(name, filters[name]) for name in FILTERS if name in filters
@@ -76,7 +76,9 @@ def newest_events(
             query(__package__, "open_days_newest_first"), span
         ).fetchall()
         events = connection.cursor(row_factory=class_row(RawEvent))
-        for day in days:
+        for read, day in enumerate(days):
+            if read and time.monotonic() > give_up:
+                raise DatabaseError("reading raw events took too long", "57014")
             start, end = window(day)
             bounds = {
                 "day": day,
@@ -89,8 +91,6 @@ def newest_events(
             found += events.execute(statement, {**filters, **bounds}).fetchall()
             if len(found) >= limit:
                 break
-            if time.monotonic() > give_up:
-                raise DatabaseError("reading raw events took too long", "57014")
     return found
 
 

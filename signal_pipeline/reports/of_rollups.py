@@ -57,8 +57,9 @@ def rollup_report(
 
     `by` is a day, an ISO week, or the total. Rows of the event type `(all)` are subtotals over all
     event types. Notes name the unknown days. With `hide_small`, small cells are left out, and so
-    are the rows from which one could work them out. Raises QuestionError for an unknown kind, or if
-    small cells cannot be left out, and WindowError.
+    are the rows from which one could work them out. Raises QuestionError for an unknown kind, if a
+    column of the rollup has the name of one that reports add, or if small cells cannot be left out,
+    and WindowError.
     """
     with database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
@@ -96,9 +97,8 @@ def read_rollup(
     check_window(first, last)
     if taken := [column for column in _columns_without_date(model) if column in _OWN_COLUMNS]:
         raise QuestionError(
-            f"{model.name} splits by a column {taken[0]!r}, and reports have a column of that name"
-            " themselves: read the rollup in signal_reporting, or give the column of a new rollup"
-            " another name"
+            f"{model.name} splits by a column {taken[0]!r}, and reports add a column of that name:"
+            " read the rollup in signal_reporting, or, if nobody uses it yet, rename its column"
         )
     if hide_small and not can_hide_small(models, model.name):
         raise QuestionError(

@@ -119,9 +119,9 @@ def reporting_changes(
 ) -> Iterator[sql.Composed]:
     """Yield the statements that make both views, their comments and grants agree with the model.
 
-    The caller runs each statement before it asks for the next one. `table_columns` are in the order
-    of the table, in which a new column is last, because PostgreSQL can only append columns to a
-    view. Raises ReportingViewError if the names of the model are taken.
+    The caller runs each statement before it asks for the next one. `table_columns` must be in the
+    order of the table, where a new column comes last: PostgreSQL can only append columns to a view.
+    Raises ReportingViewError if the names of the model are taken.
     """
     for name, by_type in zip(view_names(model), (False, True), strict=True):
         columns = _columns(model, table_columns, by_type)

@@ -1,5 +1,6 @@
-"""The one way to read a YAML file: two equal keys, unknown keys and wrong types are refused.
+"""The one way to read YAML that people write for Signal.
 
+Two equal keys, unknown keys and wrong types are refused.
 Each problem names the line if it is known. The caller puts the file's name before it.
 """
 
@@ -58,7 +59,7 @@ class Document:
     def line(self, *path: object) -> int:
         """Return the line, from 1, of the value under these keys and places in lists.
 
-        If there is no such value, return the line of the nearest value around its place.
+        If there is no such value, return the line of the innermost value on the way to it.
         """
         node, line = self._root, 1
         for step in path:

@@ -15,6 +15,8 @@ from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.reports.page.render import usage_page
+from signal_pipeline.reports.page.split import Split
+from signal_pipeline.reports.page.trust import Doubt, doubts
 from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.models import Models
@@ -42,6 +44,30 @@ def test_a_figure_whose_rollup_was_not_built_is_unknown(
     # Features are known, and are on the page.
     words = " ".join(re.sub(r"<[^>]*>", " ", page.html).split())
     assert f"{DAY} unknown every app browsers, devices, routes, systems" in words
+
+
+def test_a_doubt_joins_only_the_apps_whose_figures_it_is_about() -> None:
+    """With a doubt about one app's features and another's routes, each other figure is sound."""
+    before = days_ago(3)
+    of_apps = {
+        (before, "cms"): ["stale"],
+        (before, "crm"): ["fresh"],
+        (DAY, "cms"): ["stale", "partial"],
+        (DAY, "crm"): ["partial"],
+    }
+    of_routes = {
+        (before, "cms"): ["fresh"],
+        (before, "crm"): ["stale"],
+        (DAY, "cms"): ["partial"],
+        (DAY, "crm"): ["stale", "partial"],
+    }
+    days = [before, DAY]
+    splits = {"app": Split(days, [], [], of_apps), "route": Split(days, [], [], of_routes)}
+    assert doubts(splits) == [
+        Doubt(before, DAY, "stale", "cms", "features"),
+        Doubt(before, DAY, "stale", "crm", "routes"),
+        Doubt(DAY, DAY, "partial", "every app", "every figure"),
+    ]
 
 
 def test_a_feature_of_a_stale_day_is_not_called_unused(

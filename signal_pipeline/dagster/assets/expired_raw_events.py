@@ -25,9 +25,10 @@ class RetentionConfig(dg.Config):
     confirm_days: int = Field(
         default=0,
         description=(
-            "The raw days that are past their retention by the clock alone are due if there are at"
-            " most this many of them and PostgreSQL's clock agrees; otherwise all of them are kept."
-            " The check nothing_overdue says how many there are."
+            "Raw days can be past their retention by the clock alone: too few of the dates since"
+            " then left a sign (an event or a run). Such days are due if there are at most this"
+            " many of them and PostgreSQL's clock agrees; otherwise all of them are kept. The check"
+            " nothing_overdue says how many there are."
         ),
     )
 

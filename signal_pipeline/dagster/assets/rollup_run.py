@@ -176,7 +176,7 @@ def log_outcome(
     today, start = today_utc(), stored_start_date(connection)
     requested = {date.fromisoformat(key) for key in context.partition_keys}
     if len(requested) > 1 and start in requested:
-        lines.append(f"days before the start date {start} cannot be built, and none was asked for")
+        lines.append(f"earlier days, which cannot be built, are left out: {start} is the first")
     if today in requested:
         lines.append(
             f"today, {today}, is not over: its numbers are partial, and days to come cannot be"

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
+from signal_pipeline.days.coverage import spans_of
 from signal_pipeline.reports.page.split import LEFT_OUT, Split
 from signal_pipeline.reports.page.words import STATES
 
@@ -39,34 +40,27 @@ def doubts(splits: Mapping[str, Split]) -> list[Doubt]:
 
     Each figure shows `left out` itself.
     """
-    found: dict[tuple[str, date], set[tuple[str, str]]] = defaultdict(set)
+    found: dict[tuple[str, date], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for kind, split in splits.items():
         for (day, app), labels in split.labels.items():
             for label in {*labels} - {"fresh", LEFT_OUT}:
-                found[label, day].add((app, kind))
-    apps = {app for split in splits.values() for _, app in split.labels}
-    merged: list[Doubt] = []
-    for (label, day), places in sorted(found.items()):
-        doubt = Doubt(
-            day,
-            day,
-            label,
-            _names_or_all({app for app, _ in places}, apps, "every app"),
-            _names_or_all(
-                {_PLURALS[kind] for _, kind in places}, set(_PLURALS.values()), "every figure"
-            ),
-        )
-        before = merged[-1] if merged else None
-        if before and _follows(before, doubt):
-            merged[-1] = Doubt(before.first, day, label, doubt.apps, doubt.figures)
-        else:
-            merged.append(doubt)
-    return sorted(merged, key=lambda doubt: (doubt.first, doubt.label))
-
-
-def _follows(before: Doubt, after: Doubt) -> bool:
-    alike = (before.label, before.apps, before.figures) == (after.label, after.apps, after.figures)
-    return alike and after.first - before.last == timedelta(days=1)
+                found[label, day][app].add(_PLURALS[kind])
+    every_app = {app for split in splits.values() for _, app in split.labels}
+    every_figure = {_PLURALS[kind] for kind in splits}
+    days: dict[tuple[str, str, str], list[date]] = defaultdict(list)
+    for (label, day), figures_of in sorted(found.items()):
+        apps_of: dict[frozenset[str], set[str]] = defaultdict(set)
+        for app, figures in figures_of.items():
+            apps_of[frozenset(figures)].add(app)
+        for alike, apps in apps_of.items():
+            names = _names_or_all(apps, every_app, "every app")
+            days[label, names, _names_or_all(alike, every_figure, "every figure")].append(day)
+    merged = [
+        Doubt(first, last, label, apps, figures)
+        for (label, apps, figures), each in days.items()
+        for first, last in spans_of(each)
+    ]
+    return sorted(merged, key=lambda doubt: (doubt.first, doubt.label, doubt.apps))
 
 
 def _names_or_all(found: Collection[str], every: Collection[str], all_of_them: str) -> str:
