@@ -149,8 +149,8 @@ class _Port:
         listener.close()
         # It never listens, but nobody else can take the port while no worker is there.
         self._reserved = _bind(*self._arguments)
-        # Linux would let another program that sets this option listen beside a socket that has it
-        # and does not listen. Workers bind by the other option (SO_REUSEPORT).
+        # On Linux, another program that sets SO_REUSEADDR could listen on the port of a socket that
+        # sets it too and does not listen. Workers bind by the other option (SO_REUSEPORT).
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
     def __reduce__(self) -> tuple[Callable[..., socket.socket], tuple[object, ...]]:
@@ -207,7 +207,7 @@ class _Supervisor(Multiprocess):
 
     @contextmanager
     def _starting_workers(self) -> Iterator[None]:
-        """Let workers start without helpers that hold secrets, and always end in order.
+        """Let workers start, and keep secrets from the helper process that starts with them.
 
         A signal to end that reaches a new worker waits until the worker can end in order.
         """

@@ -35,7 +35,7 @@ _Entry = TypeVar("_Entry")
 class CatalogueError(SignalError):
     """The error for a catalogue file that cannot be used.
 
-    Its text is one line that names the file and the entry.
+    Its text is one line that names the file, and the entry if one is wrong.
     """
 
 

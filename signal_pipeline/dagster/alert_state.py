@@ -1,7 +1,7 @@
 """What people have been told, and what still waits to be sent. No Dagster, no network.
 
-This is the cursor of `alerts_sensor`, which is kept in Dagster's storage. So it holds names, counts
-and times, and never an address.
+This is the cursor of `alerts_sensor`, which is kept in Dagster's storage. So it holds names, days,
+ids, counts and times, and never an address.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Sender(Protocol):
 def read_state(cursor: str | None) -> AlertState:
     """Return the state that the last tick left, or a new one if nobody can read what it left.
 
-    Of the state of an older version, what is red and what waits to be sent is kept.
+    From a state that an older version left, at least what is red and what waits to be sent is kept.
     """
     try:
         return msgspec.json.decode(cursor or "", type=AlertState)

@@ -42,9 +42,9 @@ PURGED = "purged, unchanged"  # A day that is refused for this reason has not fa
 class BackfillPlan:
     """What a backfill would do.
 
-    `days` are to be built, and `refused` says why the others cannot be. `present` holds the status
-    of each day that has one; a day without any event or build has none. `fresh` holds the days that
-    are left alone because only stale days were asked for.
+    `days` are to be built. `refused` holds the days that cannot be built, each with the reason.
+    `present` holds the status of each day that has one; a day without any event or build has none.
+    `fresh` holds the days that are left alone because only stale days were asked for.
     """
 
     days: list[date]
@@ -125,7 +125,7 @@ def plan_differences(
     plan: BackfillPlan,
     progress: Callable[[int], None],
 ) -> list[Difference | NotComputed]:
-    """Return what each rollup of the planned days would change; nothing stored changes.
+    """Return what would change in each rollup of the planned days; nothing stored changes.
 
     Each day is computed into a temporary table. A day without any event or build so far is left
     out: its rollups are empty and stay so. A day that is refused meanwhile, or that fails as a

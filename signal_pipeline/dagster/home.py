@@ -75,7 +75,7 @@ def database_url(home: Path) -> str | None:
 
 
 def _read_config(config: Path) -> str:
-    """Return the text of `dagster.yaml`, of which only Dagster knows what it means.
+    """Return the text of `dagster.yaml`; only Dagster knows what it means.
 
     Raises SettingsError if it is not YAML.
     """

@@ -1,7 +1,7 @@
 """The jobs: the selections that schedules, sensors and commands run.
 
-Only selections belong here. Their names are in `names.py`; when they run is in `schedules.py` and
-`sensors.py`.
+Only selections belong here. Their names are in `names.py`; when they run is in `schedules.py`,
+`sensors.py` and `left_checks.py`.
 """
 
 from __future__ import annotations

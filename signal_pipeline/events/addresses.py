@@ -69,8 +69,8 @@ def _plain_address(text: str) -> str | None:
 def canonical_host(text: str) -> str:
     """Return a host in lower case, without surrounding blanks, port or final dot.
 
-    Raises ValueError if the text holds control characters or blanks, is empty, is longer than 255
-    characters, or is not a host with at most a port. The error does not repeat the text.
+    Raises ValueError if the text holds control characters or blanks, is empty, or is not a host of
+    at most 255 characters with at most a port. The error does not repeat the text.
     """
     if len(text) <= MAXIMUM_HOST_CHARACTERS and _CANONICAL_HOST.fullmatch(text):
         return text

@@ -89,7 +89,7 @@ _device_pattern = attrgetter("regex", "regex_flag", "family", "brand", "model")
 
 
 class CrawlerPatterns(msgspec.Struct, forbid_unknown_fields=True):
-    """Patterns of crawler-user-agents by name, each with a reason: see `crawler_patterns.yaml`."""
+    """Patterns of crawler-user-agents, each with a reason: see `crawler_patterns.yaml`."""
 
     left_out: dict[str, str]
     looked_at: dict[str, str]

@@ -241,8 +241,8 @@ def _holds_iban(text: str) -> bool:
 def _iban_pattern(length: int) -> re.Pattern[str]:
     """Return the pattern of an IBAN of this length.
 
-    It is written in groups of four, or in one piece with at most one separator, after the check
-    digits.
+    It is written in groups of four, or in one piece. In one piece, a blank or a dash can follow the
+    check digits.
     """
     fours, rest = divmod(length, 4)
     last = rf"\1[0-9A-Za-z]{{{rest}}}" if rest else ""

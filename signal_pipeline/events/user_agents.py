@@ -28,7 +28,7 @@ class UserAgent:
     """The parts of a user agent that are kept.
 
     These are members of BROWSER_FAMILIES, OS_FAMILIES and DEVICE_TYPES, and the browser's major
-    version (at most four ASCII digits, or empty). `normalised` is the input of the user hash,
+    version (at most four ASCII digits, or empty). `normalised` is an input of the user hash,
     `browser|major|os`, and empty for a missing user agent. A bot has buckets too; they are counted,
     and no event of a bot is stored.
     """

@@ -86,8 +86,8 @@ class NdjsonReader:
     """A reader of a stream, block by block, in bounded memory.
 
     Lines are decompressed and have no byte order marks. Iterating raises FormError, before the
-    first block, for a stream of another form. Lines before the first object are only counted,
-    however many there are, and each is returned as an unreadable line.
+    first block, for a stream of another form. The lines of blocks before the first object are not
+    kept: each that is not blank comes back as an unreadable line.
     """
 
     def __init__(self, stream: BinaryIO, block_bytes: int, start: int = 0) -> None:

@@ -3,7 +3,7 @@
 The number says in which order the files were written. The identity is 32 random bytes in
 hexadecimal, under which PostgreSQL records that the file is stored. A file is a `.tmp` until it is
 written and synced, then a `.spool` until it is stored, and a `.refused` if PostgreSQL will never
-take it or it cannot be read.
+take it, or if it is damaged or not ours.
 """
 
 from __future__ import annotations

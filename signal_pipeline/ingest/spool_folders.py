@@ -24,9 +24,9 @@ from signal_pipeline.ingest.spool_files import (
 def gather_spools(folder: Path, workers: int) -> None:
     """Move the files that a server with more workers left behind into the first worker's folder.
 
-    If there are folders of workers beyond `workers`, or several workers, it also makes the workers'
-    folders, and raises SpoolInUseError if a server still uses the first folder or one of those
-    beyond `workers`.
+    With one worker and no folder left behind, this does nothing. Otherwise it first makes the
+    folders of all workers. It then raises SpoolInUseError if a server still uses the first folder
+    or one that was left behind.
     """
     used = [worker_folder(folder, number) for number in range(1, workers + 1)]
     left = [each for each in spool_folders(folder) if each not in used]

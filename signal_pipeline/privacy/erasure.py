@@ -1,9 +1,9 @@
 """Erasure: the answer to a data subject's request (requirement 2.9).
 
 Raw events go, and enter the books as erased. Their keys stay until their day is purged, so that a
-replay cannot bring them back. The day's version rises, so that its rollups are rebuilt. Of a purged
-day only an entity's rows in rollups are left. A function of the database deletes those rows and
-writes its own entry in the audit log (`schema/sql/guards.sql`).
+replay cannot bring them back. The day's version rises, so that its rollups are rebuilt. On a purged
+day, only an entity has anything left: its rows in rollups. A function of the database deletes those
+rows and writes its own entry in the audit log (`schema/sql/guards.sql`).
 """
 
 from __future__ import annotations

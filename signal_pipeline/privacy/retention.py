@@ -124,8 +124,8 @@ def purge_due_days(
     A day that fails is kept and named, and holds up no other. With an `as_of` before today (UTC),
     only days that were due on that date are purged. An `as_of` after today is allowed only with
     `dry_run`, and then the calendar alone decides. Otherwise, days that are due by the clock alone
-    are kept too if there are more than `confirm_days` of them, or if the clocks differ. Their
-    number includes the days that `as_of` leaves alone, since a confirmation makes these due.
+    are kept too if there are more than `confirm_days` of them, or if the clocks differ. Days that
+    `as_of` leaves alone are counted as well, since a confirmation makes them due for later runs.
     `actor` is explained in `privacy/audit_log.py`. `run_id` names the Dagster run whose config set
     `confirm_days`.
     """

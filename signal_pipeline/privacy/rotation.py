@@ -1,6 +1,6 @@
 """The kill switch: a new secret makes every earlier hash impossible to recompute (requirement 2.6).
 
-This module reports which secrets hashed the stored days, and which events must be stored before the
+This module reports which secrets hashed which days, and which events must be stored before the
 secret changes. The ids of lines without a `clientEventId` and the digests of landed files derive
 from the secret. So a landed file that was begun under one secret would be read from its start under
 another, and those of its stored lines that have no `clientEventId` would be stored a second time.

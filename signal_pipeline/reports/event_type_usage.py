@@ -140,7 +140,7 @@ def _usage(connection: Connection, models: Models) -> Usage:
 
 
 def _unknown_days(connection: Connection, oldest: date) -> list[date]:
-    """Return the days without a row, among the last LONG_DEAD_DAYS days but not before `oldest`.
+    """Return which of the last LONG_DEAD_DAYS days have no row in `signal.days`, from `oldest` on.
 
     Signal stored no event of them, but it may have been off.
     """

@@ -29,7 +29,7 @@ class Question:
 
     @property
     def by_day(self) -> bool:
-        """True if the users and sessions of a row are those of one day."""
+        """True if, filters aside, the users and sessions of a row are those of one day."""
         return self.asked_for_one_day or KEYS["day"] in self.keys
 
     @property

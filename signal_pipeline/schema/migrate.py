@@ -92,8 +92,8 @@ def _migrate(
 ) -> bool:
     """Bring the schema up to date, and return True.
 
-    `upgrade` runs the migrations. If it is None and a migration is missing, change nothing and
-    return False.
+    `upgrade` runs the migrations. If it is None, and a migration is missing or the comment of the
+    schema is not the wanted one, change nothing and return False.
     """
     transaction_lock(connection, MIGRATE_LOCK)
     # Only the two large tables are ever on the workers. Citus would make functions and their grants

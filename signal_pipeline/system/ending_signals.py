@@ -51,7 +51,7 @@ def ignore_ending_signals() -> None:
 
     Child processes that start from now on ignore them too.
     """
-    # Python raises this in any thread but the main one, which alone gets signals.
+    # Python raises this in any thread but the main one, which alone runs handlers of signals.
     with suppress(ValueError):
         for number in ENDING_SIGNALS:
             signal.signal(number, signal.SIG_IGN)

@@ -126,7 +126,7 @@ def _answer(
             f"a sum is above {LARGEST_INT}, the largest Int of GraphQL: ask for fewer days or a"
             " shorter period, or filter"
         )
-    # Only an answer without rows reads as a true zero, and no other pays for the check.
+    # Only an answer without rows can be mistaken for a true zero, so no other needs the check.
     doubts = [] if report.records else _filter_notes(database, catalogue, question)
     return EventStats(
         rows=_rows(report, question),

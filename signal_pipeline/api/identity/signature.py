@@ -118,7 +118,7 @@ def canonical_json(value: object) -> str:
         return "[" + ",".join([canonical_json(item) for item in value]) + "]"
     if isinstance(value, WireInt | WireFloat):
         return value.literal
-    # true, false or null; or a number of a value that the GraphQL text itself holds.
+    # true, false or null; or a number that is written in the GraphQL text itself.
     return json.dumps(value, allow_nan=False)
 
 

@@ -88,8 +88,9 @@ def _layer(heights: Sequence[int], highest: int, colour: str, step: int) -> str:
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]], note: str = "") -> str:
     """Return a Markdown table of as many rows as fit, with a note below it.
 
-    The note says how many rows did not fit. It is plain text of ours, which is not quoted. Numbers
-    have thousands separators and are aligned to the right.
+    Below the table come the number of rows that did not fit, if any, and `note`. The note is plain
+    text of ours, which is not quoted. Numbers have thousands separators and are aligned to the
+    right.
     """
     if not rows:
         return _with_note("no rows", note)

@@ -50,7 +50,7 @@ class RollupMarks:
     def finish(self, builds: Iterable[DayBuild]) -> Iterator[dg.MaterializeResult[None]]:
         """Mark what is held back, and yield the results of the step.
 
-        There is one result for each rollup of `only_day`, and none without it.
+        There is one result for each rollup of `only_day` in `builds`; none without an `only_day`.
         """
         own = {name: build for build in builds if build.day == self.only_day for name in build.rows}
         for asset, build in self._held.items():

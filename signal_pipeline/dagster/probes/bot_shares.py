@@ -151,9 +151,10 @@ def _fell(day: BotDay, usual: _Usual) -> bool:
 def _stayed_high(
     week: list[date], days: Mapping[date, BotDay], usual: Mapping[date, _Usual]
 ) -> bool:
-    """Return whether the days have too many bots together, even without the day that has the most.
+    """Return whether the days have too many bots together, even without the highest day.
 
-    That day is left out because one burst is not a lasting change.
+    That is the day with the largest excess of bots. It is left out because one burst is not a
+    lasting change.
     """
     by_excess = sorted(week, key=lambda day: _bots(days[day]) - usual[day].most)[:-1]
     excess = sum(_bots(days[day]) - usual[day].most for day in by_excess)

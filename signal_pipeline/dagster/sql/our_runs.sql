@@ -1,8 +1,8 @@
 -- Our runs, and whether each has ended and is older than the limit. A run is ours if our code
 -- location launched it, or if a process of ours executed it itself and its lock is in our database.
 -- It must also be a run of our jobs, or of our assets and their checks and of no others, because
--- others can share our code location. Events name no asset that is only checked, and a run can
--- outlive its events for the results of its checks.
+-- others can share our code location. Both events and checks are read: events name no asset that is
+-- only checked, and the results of a run's checks can stay after its events are deleted.
 with located as (
     select t.run_id
     from run_tags as t

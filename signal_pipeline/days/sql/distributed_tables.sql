@@ -1,5 +1,5 @@
 -- Signal's distributed tables, with their distribution columns, how many shards each has, and how
--- many copies the shard that has most.
+-- many copies its shard with the most copies has.
 -- Runs only where the extension citus is installed. Partitions follow their parent.
 select
     c.relname::text as name, column_to_column_name(p.logicalrelid, p.partkey) as by_column,

@@ -1,7 +1,7 @@
 """Reads everything that a usage page shows, in one snapshot, from rollups and books alone.
 
 On a page that is not for admins, rows are left out by the rule of `eventStats` (requirement 6.6),
-there are no entities, and only the drops are read from the books.
+no entities are shown, and of the books only the drops are.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def read_facts(
 ) -> Facts:
     """Return the facts of the days `first` to `last`, inclusive.
 
-    Raises WindowError, QuestionError for a window that no page can show, NotMigratedError,
-    DatabaseError.
+    Raises WindowError, QuestionError for a window that no page can show or for models that no page
+    can be made from, NotMigratedError, DatabaseError.
     """
     _check_page_window(first, last)
     if rollup_name("app") not in models:

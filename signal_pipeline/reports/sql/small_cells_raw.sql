@@ -1,4 +1,4 @@
--- Each set of people is a GROUP BY, which hashes; count(distinct) would sort it.
+-- Each set of people is a SELECT DISTINCT, which hashes; count(distinct) would sort it.
 with people as materialized (
     select distinct
         (created_at at time zone 'UTC')::date as activity_date,

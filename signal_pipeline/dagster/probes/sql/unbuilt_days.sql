@@ -1,7 +1,8 @@
 -- Of the given days: those that ended before a time and were not built since they ended, though a
--- night should have built each. A day that no night would build by itself can have got its first
--- event just now, so its end says nothing: it is from before the installation, or more than a month
--- old (LONGEST_GAP in due_builds.py) and without a build.
+-- night should have built each. Left out are days that no night builds unless an event comes: days
+-- from before the installation, and days without a build that are more than a month old
+-- (LONGEST_GAP in due_builds.py). Such a day can have got its first event just now, so its end says
+-- nothing.
 select d.day
 from signal.days as d
 cross join signal.instance as i

@@ -1,4 +1,5 @@
--- Least privilege: what a role may do that does not own the tables. The roles themselves: store/sql/roles.sql.
+-- Least privilege: what a role may do that does not own the tables. The roles themselves:
+-- schema/sql/roles.sql.
 
 alter table signal.audit add column actor bytea check (octet_length(actor) = 32);
 comment on table signal.audit is

@@ -1,6 +1,4 @@
-"""What was received together, and what was dropped as a bot by its buckets: what the checks of
-drops hold a day against.
-"""
+"""The counts that the checks of drops and bots read: intake by day of receipt, bots by bucket."""
 
 from __future__ import annotations
 

@@ -27,7 +27,8 @@ comment on table signal.bots is
     'What the books count as dropped with the reason bot, by the buckets of the user agents.'
     ' (not recorded): counted by a version before this table.';
 
--- So the sum per day and app is that of the books from the first day on. They were added long ago.
+-- Copy the bots that the books hold, so that the sum per day and app agrees with the books from the
+-- first day on. changed_at is their day, since they were not added just now.
 insert into signal.bots (day, app_name, browser_family, os_family, device_type, events, changed_at)
 select day, app_name, '(not recorded)', '(not recorded)', '(not recorded)', sum(events), day
 from signal.books

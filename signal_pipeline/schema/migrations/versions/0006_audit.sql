@@ -1,6 +1,6 @@
--- A role that is audited does not write its own entries. These functions do, and set the time, the
--- number and the action. Until this version a role could insert an entry with any time, number and
--- action. schema/sql/roles.sql says which role can call which function.
+-- A role that is audited does not write its own entries. These functions do: they set the time and
+-- the number, and allow only certain actions. Until this version a role could insert an entry with
+-- any time, number and action. schema/sql/roles.sql says which role can call which function.
 
 create function signal.audit_read(acted_by bytea, seen bigint) returns void
 language sql

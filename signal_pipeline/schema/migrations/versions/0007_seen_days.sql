@@ -9,7 +9,8 @@ comment on table signal.seen_days is
     'UTC dates on which Signal was at work or from which it has events; confirmed: a person said that the date has passed.';
 
 -- Earlier versions kept no list, and a rebuild replaces the time of the build before it. So all
--- dates up to the last sign of an older installation are believed. Later dates are judged.
+-- dates up to the last sign of an older installation are believed. A later date counts only if it
+-- left a sign or a person confirmed it.
 insert into signal.seen_days (day)
 select generate_series(
     (i.created_at at time zone 'UTC')::date,

@@ -16,7 +16,7 @@ comment on schema signal_reporting is
     ' UTC. Numbers are whole, also those of one person: pass on only what may be passed on.';
 
 -- Until this version the views without '(all)' rows were beside the tables of their rollups. A view
--- that somebody else built on one of them keeps it.
+-- on which somebody else built another view is not dropped.
 do $$
 declare
     old record;

@@ -1,6 +1,6 @@
 -- One moment per rollup, for tools that compare a moment with now, as `dbt source freshness` does.
--- The time of the last build would not do: it is old on a quiet day, and it is new while a day
--- before it is missing.
+-- The time of the last build would not do: it is old on a quiet day, and it can be new while an
+-- earlier day is missing.
 create view signal_reporting.rollup_freshness as
 with calendar as (
     select
@@ -9,8 +9,8 @@ with calendar as (
     from signal.instance
 ),
 
--- Days without a row, on which nothing arrived and nothing ran. A night builds them, but not those
--- of a silence of more than 31 days: LONGEST_GAP in dagster/due_builds.py.
+-- Days without a row, on which nothing arrived and nothing ran. A night builds them, except those
+-- that are more than a month old: LONGEST_GAP in dagster/due_builds.py.
 gaps as (
     select (c.today - back) as day
     from calendar as c

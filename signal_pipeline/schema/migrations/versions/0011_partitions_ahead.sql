@@ -1,6 +1,6 @@
--- The partition of a day that need not have come yet. It has no row in signal.days: no event is
--- stored in it before there is one. On a cluster, making it holds back the writers of other days,
--- so the night makes those of the next days when no writer is in the way.
+-- Make the partition of a day that can lie ahead. This makes no row in signal.days, and no event is
+-- stored in the partition before the day has one. On a cluster, this holds back the writers of
+-- other days, so the night makes those of the next days when no writer is in the way.
 create function signal.make_partition(wanted date) returns void
 language plpgsql
 security definer

@@ -8,8 +8,8 @@ with calendar as (
     from signal.instance
 ),
 
--- Days without a row, on which nothing arrived and nothing ran. A night builds them, but not those
--- of a silence of more than 31 days: LONGEST_GAP in dagster/due_builds.py.
+-- Days without a row, on which nothing arrived and nothing ran. A night builds them, except those
+-- that are more than a month old: LONGEST_GAP in dagster/due_builds.py.
 gaps as (
     select (c.today - back) as day
     from calendar as c

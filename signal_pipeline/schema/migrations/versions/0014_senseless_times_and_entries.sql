@@ -14,8 +14,8 @@ begin
 end
 $$;
 
--- As before, but a time to come is that of a clock that was ahead. A build of such a time is not the
--- newest while there are others, and no time shown is later than now.
+-- As before, but a time in the future comes from a clock that was ahead. A build with such a time
+-- is not the newest while there are others, and no time shown is later than now.
 create or replace view signal_reporting.rollup_days as
 with rollups as (
     select c.relname::text as rollup
@@ -66,8 +66,8 @@ cross join rollups as r
 left join built as b on b.day = d.day and b.rollup = r.rollup
 left join newest as n on n.rollup = r.rollup;
 
--- As before, but a time to come counts as none, since nobody knows when that really was. A day
--- that has no other waits since now.
+-- As before, but a time in the future counts as none, since nobody knows when that really was. A
+-- day that has no other time waits since now.
 create or replace view signal_reporting.rollup_freshness as
 with calendar as (
     select
@@ -76,8 +76,8 @@ with calendar as (
     from signal.instance
 ),
 
--- Days without a row, on which nothing arrived and nothing ran. A night builds them, but not those
--- of a silence of more than 31 days: LONGEST_GAP in dagster/due_builds.py.
+-- Days without a row, on which nothing arrived and nothing ran. A night builds them, except those
+-- that are more than a month old: LONGEST_GAP in dagster/due_builds.py.
 gaps as (
     select (c.today - back) as day
     from calendar as c
@@ -94,7 +94,7 @@ due as (
         r.freshness,
         r.model_checksum,
         r.built_version <> r.day_version as has_changed,
-        -- `rollup_days` shows a time to come as now.
+        -- `rollup_days` shows a time in the future as now.
         nullif(r.built_at, now()) as built_at,
         case when d.changed_at <= now() then d.changed_at end as changed_at
     from signal_reporting.rollup_days as r

@@ -1,9 +1,10 @@
--- The rollups that have a table and no model now: nothing builds them any more. `migrate` writes it.
+-- The rollups that have a table and no model now: nothing builds them any more. `migrate` writes
+-- this table.
 create table signal.former_rollups (
     rollup text collate "C" primary key
 );
 
--- As before, but a day on which a removed rollup was never built does not lack it: it has no row.
+-- As before, but a removed rollup has no row for a day that it was never built for.
 create or replace view signal_reporting.rollup_days as
 with rollups as (
     select c.relname::text as rollup
@@ -69,8 +70,8 @@ with calendar as (
     from signal.instance
 ),
 
--- Days without a row, on which nothing arrived and nothing ran. A night builds them, but not those
--- of a silence of more than 31 days: LONGEST_GAP in dagster/due_builds.py.
+-- Days without a row, on which nothing arrived and nothing ran. A night builds them, except those
+-- that are more than a month old: LONGEST_GAP in dagster/due_builds.py.
 gaps as (
     select (c.today - back) as day
     from calendar as c
@@ -87,7 +88,7 @@ due as (
         r.freshness,
         r.model_checksum,
         r.built_version <> r.day_version as has_changed,
-        -- `rollup_days` shows a time to come as now.
+        -- `rollup_days` shows a time in the future as now.
         nullif(r.built_at, now()) as built_at,
         case when d.changed_at <= now() then d.changed_at end as changed_at
     from signal_reporting.rollup_days as r
