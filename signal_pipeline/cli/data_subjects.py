@@ -211,12 +211,16 @@ def _show_interrupted(certificate: Certificate, *, as_json: bool) -> None:
 
 
 def _rebuild(settings: Settings, days: list[date]) -> dict[date, str]:
+    """Build the days, and return those that failed, with the reasons.
+
+    A day that was purged meanwhile has not failed: its rollups hold nothing of a person.
+    """
     if not days:
         return {}
     from signal_pipeline.rollups.models import load_models
 
     try:
-        from signal_pipeline.dagster.backfill import BackfillPlan
+        from signal_pipeline.dagster.backfill import PURGED, BackfillPlan
     except ModuleNotFoundError as error:
         raise SignalError(
             f"{len(days)} day(s) are erased but not rebuilt, and marked stale:"
@@ -227,7 +231,7 @@ def _rebuild(settings: Settings, days: list[date]) -> dict[date, str]:
         settings, open_database(settings), BackfillPlan(days, {}, {}), list(load_models())
     )
     show_backfill(result)
-    return result.refused
+    return {day: reason for day, reason in result.refused.items() if reason != PURGED}
 
 
 def subject(

@@ -98,12 +98,15 @@ def left_checks(
     left = set(planned)
     since = datetime.now(UTC) - LONGEST_LOOK
     for record in _ranges(instance, ours, [dg.DagsterRunStatus.SUCCESS, *FAILED], since):
+        built, ended_at = record.dagster_run.asset_selection or (), record.end_time or 0
         left |= {
             key
-            for key, last in newest.items()
-            if key.asset_key in (record.dagster_run.asset_selection or ())
-            and last.event
-            and last.event.timestamp < (record.end_time or 0)
+            for key in keys
+            if key.asset_key in built
+            and (
+                (last := newest.get(key)) is None
+                or (last.event and last.event.timestamp < ended_at)
+            )
         }
     return left - resting
 

@@ -9,6 +9,7 @@ damaged or not ours, are set aside as `.refused`, and deleted when their day is 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -71,6 +72,8 @@ class SpooledBatch(msgspec.Struct):
 
 # ValueError is for texts that are not UTF-8.
 _NOT_A_BATCH = (msgspec.MsgspecError, ValueError)
+# Other errors of a read, such as too many open files, are not the fault of the file.
+_FAULTS_OF_A_FILE = {errno.EACCES, errno.EIO, errno.EISDIR, errno.EPERM}
 _decode = msgspec.msgpack.Decoder(SpooledBatch).decode
 
 
@@ -101,6 +104,7 @@ class Spool:
             if not is_spooled_file(path):
                 self._set_aside(path, "its name is not that of a spooled file")
         self._listed: deque[Path] = deque()
+        self._unreadable: set[Path] = set()
         self._bytes = 0
         self._list_waiting()
         self._number = number_of(self._listed[-1]) if self._listed else 0
@@ -203,8 +207,9 @@ class Spool:
         self._bytes -= size
 
     def _list_waiting(self) -> None:
-        """List the files that wait now, in order, and count their bytes."""
-        self._listed.extend(waiting_files(self._folder))
+        """List the files that wait now and can be read, in order, and count their bytes."""
+        waiting = waiting_files(self._folder)
+        self._listed.extend(path for path in waiting if path not in self._unreadable)
         self._bytes = sum(path.stat().st_size for path in self._listed)
 
     def _store(self, path: Path, batch: SpooledBatch, writer: EventWriter) -> None:
@@ -255,7 +260,11 @@ class Spool:
             raise SpoolError(f"the spool cannot be written: {error.strerror}") from None
 
     def _read_or_set_aside(self, path: Path) -> SpooledBatch | None:
-        """Return the batch of a file, or None after setting an unreadable file aside."""
+        """Return the batch of a file, or None if it cannot be stored.
+
+        A file that is no batch is set aside. One that the disk or its rights keep from us may be
+        whole: it stays where it is, holds up no other file, and is read again at the next start.
+        """
         if not is_spooled_file(path):
             self._set_aside(path, "its name is not that of a spooled file")
             return None
@@ -263,7 +272,15 @@ class Spool:
             return _decode(path.read_bytes())
         except _NOT_A_BATCH:
             self._set_aside(path, "not a batch")
-            return None
+        except OSError as error:
+            if error.errno not in _FAULTS_OF_A_FILE:
+                raise
+            self._unreadable.add(path)
+            logger.error(
+                "a file of the spool cannot be read, and waits for the next start of `serve`: %s",
+                error.strerror,
+            )
+        return None
 
     def _set_aside(self, path: Path, reason: str) -> None:
         """Move a file that cannot be stored out of the way of the others."""

@@ -24,7 +24,8 @@ def actor_hmac(settings: Settings, actor: str) -> bytes:
 
     The same actor always gives the same bytes, and the bytes reveal no name.
     """
-    return hmac.digest(audit_key(settings), b"signal/actor\x1f" + actor.encode(), "sha256")
+    name = actor.encode("utf-8", "surrogatepass")
+    return hmac.digest(audit_key(settings), b"signal/actor\x1f" + name, "sha256")
 
 
 def operator(settings: Settings) -> bytes:

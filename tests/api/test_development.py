@@ -177,6 +177,12 @@ def test_without_a_gateway_a_token_is_enough(home: Path, fresh: Server, issuer: 
             )[0]
             == "accepted"
         )
+        deep = sample["body"]["variables"]["input"]["description"] = {}
+        for _ in range(450):  # Little enough for the parser of JSON.
+            deep["a"] = {"a": {}}
+            deep = deep["a"]["a"]
+        answer = httpx.post(sample["url"], json=sample["body"], headers=sample["headers"])
+        assert outcome(answer.json()) == ("dropped", "invalid_field")
         sample["headers"]["authorization"] += "x"
         assert (
             httpx.post(sample["url"], json=sample["body"], headers=sample["headers"]).status_code

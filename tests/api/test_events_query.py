@@ -17,6 +17,8 @@ from support.queries import (
 from support.wire import Server, code
 
 from signal_pipeline.postgres.database import Database
+from signal_pipeline.privacy.audit_log import actor_hmac
+from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
 
@@ -112,3 +114,8 @@ def test_text_that_no_column_can_hold(api: Server, lines: list[Row]) -> None:
 def test_sql_in_a_filter_is_text(api: Server, lines: list[Row]) -> None:
     for value in ("' or true --", "%s", "%(route)s", "{filters}", "\\"):
         assert read_events(api, {"route": value, "appName": value}) == []
+
+
+def test_an_admin_can_have_half_a_surrogate_pair_in_the_user_id(environment: Settings) -> None:
+    """JSON can hold one, so a token can; the audit log takes every actor."""
+    assert actor_hmac(environment, "a\ud800") != actor_hmac(environment, "a")

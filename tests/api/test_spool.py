@@ -177,6 +177,28 @@ def test_room_after_a_partial_drain(
         assert not list(folder.glob("*.spool"))
 
 
+def test_a_file_that_cannot_be_read_holds_up_no_other(
+    api_settings: Settings, api_database: Database, tmp_path: Path
+) -> None:
+    """It is stored after the next start if it can be read by then."""
+    before = counts(api_database)[0]
+    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
+        spool.append([_event(api_settings, api_database)])
+        (first,) = tmp_path.glob("*.spool")
+        kept = first.rename(tmp_path / "kept")
+        first.mkdir()  # As good as a bad sector: it cannot be read.
+        spool.append([_event(api_settings, api_database)])
+        spool.drain()
+        assert not spool.waiting
+    assert counts(api_database)[0] == before + 1
+    first.rmdir()
+    kept.rename(first)
+    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
+        spool.drain()
+    assert counts(api_database)[0] == before + 2
+    assert not kept_files(tmp_path)
+
+
 def test_an_event_that_no_index_can_hold_is_set_aside(
     api_settings: Settings, api_database: Database, tmp_path: Path
 ) -> None:

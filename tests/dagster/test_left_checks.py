@@ -124,3 +124,19 @@ def test_checks_that_were_evaluated_while_a_backfill_ran_are_asked_for_when_it_h
         found = dg.AssetCheckEvaluation(asset_key=key.asset_key, check_name=key.name, passed=True)
         instance.report_runless_asset_event(found)
     assert tick() is None
+
+
+def test_checks_that_were_never_evaluated_are_asked_for_when_a_backfill_has_ended(
+    tick: Tick, instance: dg.DagsterInstance, defs: dg.Definitions, connection: Connection
+) -> None:
+    """As in a new installation, whose first builds are a backfill in the UI."""
+    run = instance.create_run_for_job(
+        defs.resolve_implicit_global_asset_job_def(),
+        asset_selection=frozenset([ROLLUP]),
+        tags={LOCK_TAG: lock_space(connection), **range_tags(days_ago(10), today())},
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    instance.report_run_failed(run)
+    asked = tick()
+    assert asked
+    assert {key.asset_key for key in asked} == {ROLLUP, load_names().key(RAW_EVENTS)}

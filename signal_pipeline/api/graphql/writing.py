@@ -158,9 +158,10 @@ def _description_json(description: object) -> msgspec.Raw:
         return ABSENT
     try:
         return msgspec.Raw(canonical_json(_replace_if_too_large(description)).encode())
-    # A number such as 1e999 in the query's own text became infinity, which JSON cannot hold. With
-    # the empty list in place of the description, acceptance drops the event as an invalid field.
-    except ValueError:
+    # A number such as 1e999 in the query's own text became infinity, which JSON cannot hold, or the
+    # description is nested too deep. With the empty list in its place, acceptance drops the event
+    # as an invalid field.
+    except (ValueError, RecursionError):
         return msgspec.Raw(b"[]")
 
 

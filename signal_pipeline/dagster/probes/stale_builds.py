@@ -103,7 +103,8 @@ def _waiting_days(connection: Connection, rollup: str, checksum: str, now: datet
     rollup, is left out for an hour after the first build by that model.
     """
     today = today_utc()
-    statuses = day_statuses(connection, {rollup: checksum}, last=today - timedelta(days=1))
+    yesterday = today - timedelta(days=1)
+    statuses = day_statuses(connection, {rollup: checksum}, last=yesterday)
     changed_at = {status.day: status.changed_at for status in statuses if status.wants_build}
     facts = {
         "rollup": rollup,
@@ -111,7 +112,7 @@ def _waiting_days(connection: Connection, rollup: str, checksum: str, now: datet
         "today": today,
         "days": list(changed_at),
         "ended_before": now - MAX_WAIT_AFTER_END,
-        "gaps_from": today - LONGEST_GAP,
+        "gaps_from": yesterday - LONGEST_GAP,
     }
     unbuilt = connection.execute(query(__package__, "unbuilt_days"), facts).fetchall()
     waits = connection.execute(query(__package__, "model_waits"), facts).fetchall()
