@@ -63,10 +63,11 @@ class DevError(SignalError):
 def run_dev(settings: Settings, port: int) -> int:
     """Migrate, start `dagster dev` and wait for it; return its exit code.
 
-    When this process exits, it first stops what it has started. So it is the last of them to leave
-    the embedded server, and the last user to leave stops that server. Raises DevError if the port
-    is taken, or if another `signal-pipeline dev` runs on the same home or on the same database of
-    Dagster's. While Dagster runs, this process checks that it still has that database's lock.
+    When this process exits, it first stops the processes that it has started. So it is the last of
+    them that uses the embedded server, and that server stops when its last user leaves.
+    Raises DevError if the port is taken, or if another `signal-pipeline dev` runs on the same home
+    or on the same database of Dagster's. While Dagster runs, this process checks that it still has
+    that database's lock.
     """
     # A wrong address is reported here, and not by a sensor some time later.
     open_addresses(settings)
@@ -115,9 +116,10 @@ def _lock_home(home: Path) -> FileLock:
 def _lock_database(home: Path) -> DaemonLock | None:
     """Return the lock of Dagster's database, taken.
 
-    Homes can share a database. The lock ends if PostgreSQL does; `is_lost` takes it again. Returns
-    None if others have configured where Dagster keeps its state. Raises DevError if another process
-    holds the lock.
+    Homes can share a database, so the lock of the home is not enough. This lock ends if PostgreSQL
+    does; each call of `is_lost` takes it again if it is free.
+    Returns None if others have configured where Dagster keeps its state. Raises DevError if another
+    process holds the lock.
     """
     url = database_url(home)
     if url is None:

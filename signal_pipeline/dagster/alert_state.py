@@ -44,15 +44,17 @@ class AlertState(msgspec.Struct):
 
     Attributes:
         looked_at: when the last tick looked.
-        first_event: the last failure before the first tick; failures up to it are found only by
-            `look_since`.
+        first_event: the number of the newest failure that was stored before the first tick; ticks
+            look at failures up to this one only because of `look_since`.
         last_event: the last failure that a tick has seen; None before the first tick.
         look_since: if set, the next tick also looks at all failures since this time, by the clocks
             of the machines that ran the runs.
         known: the failed runs that were seen last, with the events of their failures.
-        waiting: the runs that Dagster can still retry; each since it was first seen.
-        told_of: for each job and the days of its failed run, the last such failure that people were
-            told of.
+        waiting: the failed runs that Dagster can still retry, each with its failure as a tick first
+            saw it.
+        told_of: for each pair of a job and the days that it failed for, the last failure that
+        people
+            were told of.
         red: the checks that people know to be red.
         queues: the queue of each address, by its place in the list.
     """

@@ -22,8 +22,8 @@ from signal_pipeline.postgres.database import Connection
 from signal_pipeline.rollups.models import Models
 
 # The interval of a sensor that ticks at every look. Dagster's daemon looks at the sensors every
-# five seconds, in a random order. If the interval were five seconds too, a sensor that comes later
-# in one look than in the next would miss the next.
+# five seconds, in a random order. With an interval of five seconds, a sensor that came late in one
+# look and comes early in the next would not be due yet, and would miss that look.
 EVERY_LOOK_SECONDS = 1
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
@@ -142,8 +142,8 @@ class OwnRuns:
     def includes(self, run: dg.DagsterRun) -> bool:
         """Return whether a run executes one of our jobs, or builds or checks only our assets.
 
-        The rule of the class does not tell this if others share our code location, so some callers
-        ask both.
+        If others share our code location, their runs pass the rule of the class. So some callers
+        ask for this as well as for that rule.
         """
         checked = {check.asset_key for check in run.asset_check_selection or ()}
         selected = checked | (run.asset_selection or frozenset())
@@ -258,9 +258,10 @@ def has_done(
 ) -> bool:
     """Return whether a successful run that can have done what is wanted has done it.
 
-    A run counts for every day of its range, even for a purged day, which it left alone: at worst,
-    people get one alert too many. A run with `ONLY_STALE_TAG` leaves fresh days alone, so it counts
-    only for the days that it built, as its log says.
+    A run counts for every day of its range, even for a purged day, which it left alone. At worst,
+    people get one alert too many, since the next failure after a success is news again. A run with
+    `ONLY_STALE_TAG` leaves fresh days alone, so it counts only for the days that it built, as its
+    log says.
     """
     if ONLY_STALE_TAG not in run.tags:
         return can_have_done(run, wanted)

@@ -42,7 +42,7 @@ async def create_event(context: RequestContext, event_input: EventCreateInput) -
 async def create_events(
     context: RequestContext, inputs: Sequence[EventCreateInput]
 ) -> list[Event | None]:
-    """Store events, and return each event that this call stored, or None in its place.
+    """Store events, and return each of them, or None in place of one that this call did not store.
 
     `extensions.signal` says what became of every event. Raises ApiError for a caller who did not
     log in or is only an analyst, for too many events, and if the events are neither stored nor
@@ -65,7 +65,8 @@ def _check_allowed(context: RequestContext) -> str:
     """Return the caller's user id. Raises ApiError if the caller cannot send events."""
     if not isinstance(context.caller, Authenticated):
         raise unauthenticated("log in to send events")
-    # By sending with other user agents, an analyst could make up people who fill any small row.
+    # Reports leave out rows of too few people. By sending with other user agents, an analyst could
+    # make up people, and so bring any such row over the limit.
     if context.caller.roles == {"analyst"}:
         raise forbidden(
             "analysts cannot send events: they could add people to a row that is left out as too"
@@ -170,9 +171,9 @@ def _replace_if_too_large(description: object) -> object:
 
     Encoding takes time in proportion to the size of a description, and one variable can be used in
     every event of a request. Each value and each letter is at least one byte of JSON, so acceptance
-    would refuse everything that is replaced here. It refuses the replacement for its size or its
-    type too. Only a huge description with a NUL or half a surrogate pair in it would have been
-    refused for its form instead.
+    would refuse everything that is replaced here. It refuses the replacement as well, and for the
+    same reason: its size or its type. There is one exception: a huge description with a NUL or half
+    a surrogate pair in it would have been refused for its form.
     """
     waiting, left = [description], MAX_DESCRIPTION_BYTES
     while waiting:
