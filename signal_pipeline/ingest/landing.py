@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -115,7 +116,7 @@ def entries(folder: Path) -> list[Entry]:
     """
     found = []
     try:
-        for path in folder.iterdir() if folder.is_dir() else ():
+        for path in _paths(folder):
             with suppress(FileNotFoundError):  # Another process has just removed it.
                 facts = path.lstat()
                 changed = min(facts.st_mtime, facts.st_ctime)
@@ -130,6 +131,14 @@ def entries(folder: Path) -> list[Entry]:
     except OSError as error:
         raise LandingError(f"cannot read the landing folder {folder}: {error.strerror}") from None
     return sorted(found)
+
+
+def _paths(folder: Path) -> Iterable[Path]:
+    """Return what is in a folder; nothing if there is no such folder."""
+    try:
+        return list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _is_empty(folder: Path) -> bool:

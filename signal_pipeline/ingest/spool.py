@@ -104,7 +104,7 @@ class Spool:
             if not is_spooled_file(path):
                 self._set_aside(path, "its name is not that of a spooled file")
         self._listed: deque[Path] = deque()
-        self._unreadable: set[Path] = set()
+        self._left: set[Path] = set()  # Until the next start.
         self._bytes = 0
         self._list_waiting()
         self._number = number_of(self._listed[-1]) if self._listed else 0
@@ -202,14 +202,17 @@ class Spool:
         size, batch = path.stat().st_size, self._read_or_set_aside(path)
         if batch is not None:
             self._store(path, batch, writer_of(batch.key_id, batch.hash_rules))
-            path.unlink()
-            sync_folder(self._folder)
+            try:
+                path.unlink()
+                sync_folder(self._folder)
+            except OSError as error:  # After the next start it is not stored twice.
+                self._leave(path, "is stored and cannot be removed", error)
         self._bytes -= size
 
     def _list_waiting(self) -> None:
-        """List the files that wait now and can be read, in order, and count their bytes."""
+        """List the files that wait now, in order, and count their bytes."""
         waiting = waiting_files(self._folder)
-        self._listed.extend(path for path in waiting if path not in self._unreadable)
+        self._listed.extend(path for path in waiting if path not in self._left)
         self._bytes = sum(path.stat().st_size for path in self._listed)
 
     def _store(self, path: Path, batch: SpooledBatch, writer: EventWriter) -> None:
@@ -275,17 +278,26 @@ class Spool:
         except OSError as error:
             if error.errno not in _FAULTS_OF_A_FILE:
                 raise
-            self._unreadable.add(path)
-            logger.error(
-                "a file of the spool cannot be read, and waits for the next start of `serve`: %s",
-                error.strerror,
-            )
+            self._leave(path, "cannot be read", error)
         return None
 
     def _set_aside(self, path: Path, reason: str) -> None:
         """Move a file that cannot be stored out of the way of the others."""
-        logger.error("a file of the spool is kept with the suffix .refused: %s", reason)
-        path.rename(refused_file(path))
+        try:
+            path.rename(refused_file(path))
+        except OSError as error:
+            self._leave(path, f"cannot be stored ({reason}) nor renamed", error)
+        else:
+            logger.error("a file of the spool is kept with the suffix .refused: %s", reason)
+
+    def _leave(self, path: Path, what: str, error: OSError) -> None:
+        """Leave a file where it is until the next start, so that it holds up no other."""
+        self._left.add(path)
+        logger.error(
+            "a file of the spool %s, and waits for the next start of `serve`: %s",
+            what,
+            error.strerror,
+        )
 
 
 def lock_spool(folder: Path) -> FileLock:

@@ -29,10 +29,13 @@ def spool_folders(folder: Path | None) -> list[Path]:
     It is an empty list if the folder is None or does not exist. Raises OSError for a folder that
     cannot be read.
     """
-    if folder is None or not folder.is_dir():
+    if folder is None:
         return []
-    inside = (each for each in folder.iterdir() if each.name.startswith(_WORKER) and each.is_dir())
-    return [folder, *sorted(inside)]
+    try:
+        inside = sorted(path for path in folder.iterdir() if path.name.startswith(_WORKER))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [folder, *(path for path in inside if path.is_dir())]
 
 
 def kept_files(folder: Path | None) -> list[Path]:
@@ -94,9 +97,13 @@ def refused_files(folder: Path | None) -> list[Path]:
 
 
 def _files(folder: Path | None, suffix: str) -> list[Path]:
-    if folder is None or not folder.is_dir():
+    if folder is None:
         return []
-    # A glob would silently find nothing in a folder that this process is not allowed to read.
-    with os.scandir(folder) as entries:
-        names = [each.name for each in entries if each.name.endswith(suffix) and each.is_file()]
+    # A glob, and from Python 3.14 on `is_dir` too, would silently find nothing where this process
+    # is not allowed to look.
+    try:
+        with os.scandir(folder) as entries:
+            names = [each.name for each in entries if each.name.endswith(suffix) and each.is_file()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
     return [folder / name for name in sorted(names)]

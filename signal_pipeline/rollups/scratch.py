@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from signal_pipeline.rollups.engine import EngineError
+
 _PREFIX = "build-"
 
 
@@ -22,14 +24,19 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     """Yield a new folder in `parent`, both of mode 0700; the new one is removed at the end.
 
     A folder is in use as long as a process holds a lock on it. Unlocked folders, left behind by
-    processes that were killed, are removed here.
+    processes that were killed, are removed here. Raises EngineError if the folder cannot be made.
     """
-    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    parent.chmod(0o700)
-    with _lock(parent):
-        _remove_abandoned(parent)
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-        descriptor = _open_locked(folder)
+    try:
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        parent.chmod(0o700)
+        with _lock(parent):
+            _remove_abandoned(parent)
+            folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+            descriptor = _open_locked(folder)
+    except OSError as error:
+        raise EngineError(
+            f"no temporary folder can be made in {parent}: {error.strerror}"
+        ) from None
     try:
         yield folder
     finally:
@@ -42,8 +49,8 @@ def _remove_abandoned(parent: Path) -> None:
         try:
             with _lock(folder, fcntl.LOCK_NB):
                 shutil.rmtree(folder, ignore_errors=True)
-        except (BlockingIOError, FileNotFoundError):
-            continue  # In use, or removed by its owner just now.
+        except OSError:
+            continue  # In use, removed by its owner just now, or another user's.
 
 
 @contextmanager

@@ -206,6 +206,15 @@ def test_a_folder_that_cannot_be_read_is_an_error(
         landed_files(landing)
 
 
+def test_a_place_that_cannot_be_looked_into_is_not_taken_for_an_empty_landing(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert landed_files(tmp_path / "landing") == []
+    with pytest.raises(LandingError, match="cannot read the landing folder"):
+        landed_files(tmp_path / "loop" / "landing")
+
+
 def test_a_finished_file_that_grows_before_its_removal_is_not_removed(
     put: Put, drain: Drain, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

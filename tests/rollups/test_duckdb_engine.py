@@ -69,6 +69,23 @@ def test_leftovers_of_a_killed_build(
     assert [path.name for path in folder.iterdir()] == ["another.file"]
 
 
+def test_leftovers_that_cannot_be_opened_hold_up_no_build(
+    day: Connection, url: str, tmp_path: Path, models: Models
+) -> None:
+    """Such as the folder of another user; a link that leads nowhere stands for it."""
+    (tmp_path / "build-left").symlink_to("build-left")
+    with DuckdbEngine(url, tmp_path).read(day, DAY, models):
+        pass
+
+
+def test_a_folder_in_which_nothing_can_be_made_is_one_line(
+    day: Connection, url: str, tmp_path: Path, models: Models
+) -> None:
+    (tmp_path / "tmp").touch()
+    with pytest.raises(EngineError, match="no temporary folder can be made in .*: File exists"):
+        build(DuckdbEngine(url, tmp_path / "tmp"), day, models)
+
+
 def test_an_unreachable_server(day: Connection, tmp_path: Path, models: Models) -> None:
     """An unreachable server is named without its address."""
     engine = DuckdbEngine("postgresql://someone:hidden@127.0.0.1:1/nowhere", tmp_path)
