@@ -267,7 +267,7 @@ def template(server: str, models: Models, tmp_path_factory: pytest.TempPathFacto
     url = with_database(server, name)
     home = tmp_path_factory.mktemp("template")
     distributed = "citus" if server == CLUSTER_URL else None
-    migrate(Database(url), _settings(url, home, distributed=distributed), models)
+    migrate(Database(url), settings_for(url, home, distributed=distributed), models)
     return name
 
 
@@ -278,7 +278,7 @@ def database(server: str, template: str) -> Iterator[Database]:
         yield copied
 
 
-def _settings(url: str, home: Path, **changes: object) -> Settings:
+def settings_for(url: str, home: Path, **changes: object) -> Settings:
     values: dict[str, object] = {
         "database_url": url,
         "env": "development",
@@ -293,7 +293,7 @@ def _settings(url: str, home: Path, **changes: object) -> Settings:
 @pytest.fixture
 def settings(database: Database, tmp_path: Path) -> Settings:
     """Settings for the test's database and a home of its own."""
-    return _settings(database.url, tmp_path)
+    return settings_for(database.url, tmp_path)
 
 
 @pytest.fixture

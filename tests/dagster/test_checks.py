@@ -12,36 +12,52 @@ import uuid
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
+import psycopg
 import pytest
-from conftest import Fill
-from support.dagster import Run
+from conftest import Fill, settings_for
+from support.bundle import SignalBundle
 from support.days import due_day, today, yesterday
 from support.traffic import line
 
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.urls import with_database
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
+IDENTITIES = ("raw_events", "identities_are_apart")
 Checked = Callable[..., dict[tuple[str, str], dg.AssetCheckEvaluation]]
 
 
 @pytest.fixture
+def template(server: str, template: str, models: Models, tmp_path: Path) -> str:
+    """A database with yesterday and today, built; all tests of one UTC day copy the same one."""
+    name = f"signal_healthy_{today():%Y%m%d}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        if connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone():
+            return name
+        connection.execute(f"create database {name} template {template}")  # type: ignore[arg-type]
+    database = Database(with_database(server, name))
+    healthy = SignalBundle(database, settings_for(database.url, tmp_path), models)
+    for day in (yesterday(), today()):
+        healthy.fill(day, 200)
+        healthy.build(day)
+    return name
+
+
+@pytest.fixture
 def checked(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitions) -> Checked:
-    """Evaluates every check without building anything.
+    """Evaluates checks without building anything: the given ones, or else all of them.
 
     Returns the evaluations by asset and name.
     """
 
-    def evaluate() -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
-        job = dg.Definitions(
-            assets=defs.assets,
-            asset_checks=defs.asset_checks,
-            resources=defs.resources,
-            jobs=[dg.define_asset_job("checks", selection=dg.AssetSelection.all_asset_checks())],
-            executor=dg.in_process_executor,
-        ).resolve_job_def("checks")
+    def evaluate(*checks: tuple[str, str]) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
+        keys = {dg.AssetCheckKey(dg.AssetKey(asset), name) for asset, name in checks}
+        job = defs.resolve_job_def("left_checks_job").get_subset(asset_check_selection=keys)
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         result = job.execute_in_process(instance=instance, run_config=quiet, raise_on_error=False)
         return {
@@ -57,15 +73,7 @@ def reds(evaluations: dict[tuple[str, str], dg.AssetCheckEvaluation]) -> set[tup
     return {key for key, evaluation in evaluations.items() if not evaluation.passed}
 
 
-@pytest.fixture
-def healthy(fill: Fill, run: Run) -> None:
-    """Yesterday and today, built."""
-    for day in (yesterday(), today()):
-        fill(day, 200)
-        assert run("rollups_job", day).success
-
-
-pytestmark = [pytest.mark.embedded_only, pytest.mark.usefixtures("healthy")]
+pytestmark = pytest.mark.embedded_only
 
 
 def test_a_healthy_database_is_green(checked: Checked) -> None:
@@ -192,17 +200,19 @@ def test_a_broken_database_turns_its_check_red(
     checked: Checked, connection: Connection, statement: str, check: tuple[str, str], advice: str
 ) -> None:
     connection.execute(statement)  # type: ignore[arg-type]
-    evaluations = checked()
-    assert check in reds(evaluations)
+    evaluations = checked(check)
+    assert reds(evaluations) == {check}
     assert advice in (evaluations[check].description or "")
 
 
 def test_a_day_past_its_retention_warns_and_then_alarms(checked: Checked, fill: Fill) -> None:
     fill(due_day(1))
-    assert ("expired_raw_events", "nothing_expired") in reds(checked())
+    expired, overdue = (
+        ("expired_raw_events", name) for name in ("nothing_expired", "nothing_overdue")
+    )
+    assert reds(checked(expired, overdue)) == {expired}
     fill(due_day(8))
-    evaluations = checked()
-    alarm = evaluations["expired_raw_events", "nothing_overdue"]
+    alarm = checked(overdue)[overdue]
     assert not alarm.passed
     assert alarm.severity == dg.AssetCheckSeverity.ERROR
     assert f"--purge-incomplete {due_day(8)}" in (alarm.description or "")
@@ -216,7 +226,8 @@ def test_a_landed_file_that_waits_for_a_day_is_named(
     file.write_bytes(line())
     old = time.time() - 90_000
     os.utime(file, (old, old))
-    assert ("raw_events", "landing_moves") in reds(checked())
+    moves = ("raw_events", "landing_moves")
+    assert reds(checked(moves)) == {moves}
 
 
 def test_a_real_collapse_of_identities_is_seen(checked: Checked, ingest: Ingest) -> None:
@@ -226,7 +237,7 @@ def test_a_real_collapse_of_identities_is_seen(checked: Checked, ingest: Ingest)
         for _ in range(300)
     ]
     assert ingest.ingest_lines(lines).accepted == 300
-    check = checked()["raw_events", "identities_are_apart"]
+    check = checked(IDENTITIES)[IDENTITIES]
     assert not check.passed
     assert "203.0.113.1" not in json.dumps(str(check))
 
@@ -236,7 +247,7 @@ def test_an_address_that_changes_within_a_session_is_seen(checked: Checked, inge
     session = str(uuid.uuid4())
     lines = [line(at, sessionId=session, ip=f"203.0.113.{n}") for n in range(200)]
     assert ingest.ingest_lines(lines).accepted == 200
-    check = checked()["raw_events", "identities_are_apart"]
+    check = checked(IDENTITIES)[IDENTITIES]
     assert not check.passed
     assert "addresses change within it" in (check.description or "")
 
@@ -249,4 +260,5 @@ def test_a_real_change_of_the_secret_within_a_day_is_seen(
     )  # type: ignore[misc, call-arg]
     with closing(Ingest.from_settings(other, database)) as ingest:
         assert ingest.ingest_lines([line()]).accepted == 1
-    assert ("raw_events", "one_secret_per_day") in reds(checked())
+    one = ("raw_events", "one_secret_per_day")
+    assert reds(checked(one)) == {one}
