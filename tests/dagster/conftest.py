@@ -8,9 +8,9 @@ from datetime import date
 from pathlib import Path
 
 import dagster as dg
-import psycopg
 import pytest
-from psycopg import sql
+import yaml
+from support.cluster import copied_database
 from support.dagster import Run
 from support.ticks import AddRun, Tick
 
@@ -75,21 +75,36 @@ def admin_url(database: Database, connection: Connection) -> Iterator[str]:
     connection.execute(f"drop role {login}")  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def stored(
-    environment: Settings, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[dg.DagsterInstance]:
-    """Dagster's instance on PostgreSQL, which other processes share."""
-    name = f"dagster_liveness_{os.getpid()}"
+@pytest.fixture(scope="session")
+def empty_storage(server: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a database with Dagster's tables, which take long to make, for copies."""
+    name, folder = "dagster_template", tmp_path_factory.mktemp("storage")
     ensure_database(server, name)
     url = sqlalchemy_url(with_database(server, name))
+    config = {"storage": {"postgres": {"postgres_url": url}}, "telemetry": {"enabled": False}}
+    (folder / "dagster.yaml").write_text(yaml.safe_dump(config))
+    with dg.DagsterInstance.from_config(str(folder)):
+        return name
+
+
+@pytest.fixture
+def storage(server: str, empty_storage: str) -> Iterator[Database]:
+    """A storage of Dagster's on PostgreSQL, without runs."""
+    with copied_database(server, "dagster_storage", empty_storage) as copied:
+        yield copied
+
+
+@pytest.fixture
+def stored(
+    environment: Settings, storage: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dg.DagsterInstance]:
+    """Dagster's instance on PostgreSQL, which other processes share."""
+    url = sqlalchemy_url(storage.url)
     monkeypatch.setenv("SIGNAL_DAGSTER_DATABASE_URL", url)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
     settings = environment.model_copy(update={"dagster_database_url": url})
     with open_instance(settings) as instance:
         yield instance
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-import psycopg
 import pytest
 import yaml
 from conftest import Fill
@@ -19,26 +18,17 @@ from signal_pipeline.dagster.names import PRUNING_JOB, load_names
 from signal_pipeline.dagster.pruning import PruningResult, prune_dagster_storage
 from signal_pipeline.dagster.run_locks import lock_space
 from signal_pipeline.dagster.runs import LOCK_TAG, OwnRuns
-from signal_pipeline.postgres.database import Connection, Database, ensure_database
-from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.urls import sqlalchemy_url
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
 
 
 @pytest.fixture
-def storage(server: str) -> Iterator[Database]:
-    """An empty database for Dagster."""
-    ensure_database(server, "dagster_pruned")
-    yield Database(with_database(server, "dagster_pruned"))
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute("drop database dagster_pruned with (force)")
-
-
-@pytest.fixture
-def instance(storage: Database, server: str, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """A Dagster instance on the empty database."""
-    url = sqlalchemy_url(with_database(server, "dagster_pruned"))
+def instance(storage: Database, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance on the empty storage."""
+    url = sqlalchemy_url(storage.url)
     config = {"storage": {"postgres": {"postgres_url": url}}, "telemetry": {"enabled": False}}
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(config))
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:

@@ -25,8 +25,8 @@ from support.waits import PATIENCE_SECONDS
 
 from signal_pipeline.dagster.assets.rollup_run import BUILDERS
 from signal_pipeline.dagster.home import open_instance
-from signal_pipeline.postgres.database import Connection, Database, ensure_database
-from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.urls import sqlalchemy_url
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings, load_settings
 
@@ -117,20 +117,15 @@ def test_two_builders_and_a_writer_end_with_the_newest_version(
 
 
 @pytest.fixture
-def storage(
-    environment: Settings, server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[None]:
+def survivor(
+    environment: Settings, storage: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A Dagster storage on PostgreSQL, which outlives a killed process."""
-    name = f"dagster_crash_{os.getpid()}"
-    ensure_database(server, name)
-    monkeypatch.setenv("SIGNAL_DAGSTER_DATABASE_URL", sqlalchemy_url(with_database(server, name)))
+    monkeypatch.setenv("SIGNAL_DAGSTER_DATABASE_URL", sqlalchemy_url(storage.url))
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
-    yield
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
-@pytest.mark.usefixtures("storage")
+@pytest.mark.usefixtures("survivor")
 def test_a_range_that_is_killed_keeps_its_days_and_goes_on(
     environment: Settings, connection: Connection, models: Models, fill: Fill
 ) -> None:
