@@ -41,6 +41,13 @@ def ours(environment: Settings, connection: Connection) -> OwnRuns:
     return OwnRuns(load_names(), lock_space(connection), launched.label("signal"))
 
 
+CHECKS = [
+    ("raw_events", "landing_moves"),
+    ("daily_app_activity", "grain_is_unique"),
+    ("expired_raw_events", "nothing_expired"),
+]
+
+
 def rows(storage: Database, table: str) -> int:
     """How many rows a table of Dagster's has."""
     with storage.connect() as connection:
@@ -77,7 +84,7 @@ def test_old_logs_go_and_the_state_of_partitions_stays(
         fill(day)
     for _ in range(3):
         assert run("rollups_job", days[0], days[1]).success
-    assert run("nightly_job", days[1]).success
+    assert run("nightly_job", days[1], checks=CHECKS).success
     app, raw = dg.AssetKey("daily_app_activity"), dg.AssetKey("raw_events")
     before = {key: instance.get_materialized_partitions(key) for key in (app, raw)}
     latest = instance.get_latest_materialization_event(app)
@@ -108,7 +115,7 @@ def test_an_evaluation_is_kept_under_a_newer_plan_that_was_never_evaluated(
     """A backfill of a range from the UI plans every check, and evaluates none."""
     fill(yesterday())
     for _ in range(2):
-        assert run("nightly_job", yesterday()).success
+        assert run("nightly_job", yesterday(), checks=CHECKS).success
     with storage.connect() as connection:
         connection.execute(
             "insert into asset_check_executions (asset_key, check_name, run_id, execution_status)"
@@ -119,6 +126,7 @@ def test_an_evaluation_is_kept_under_a_newer_plan_that_was_never_evaluated(
             "select count(distinct (asset_key, check_name)) from asset_check_executions"
         )
         (count,) = checks.fetchone() or (0,)
+        assert count == len(CHECKS)
     # The plans of both nightly runs, and the results of the first.
     assert prune(instance, ours).deleted["checks"] == 3 * count
     with storage.connect() as connection:

@@ -29,8 +29,11 @@ def test_red_and_green(
     fill(yesterday(), 200)
     assert run("rollups_job", yesterday()).success
 
+    device, app = "daily_device_activity", "daily_app_activity"
+    evaluated = [(device, "device_type_accepted_values"), (app, "grain_is_unique")]
+
     def checks() -> list[str]:
-        assert run("checks_job", None).success
+        assert run("checks_job", None, checks=evaluated).success
         tick()
         return box.titles()
 
@@ -135,7 +138,8 @@ def test_each_alarm_of_the_retention(
     monkeypatch.setattr(retention, "read_clocks", lambda found: replace(read_clocks(found), **said))
     if overdue:
         fill(due_day(overdue))
-    assert run("checks_job", None).success
+    checks = [("expired_raw_events", f"nothing_{state}") for state in ("expired", "overdue")]
+    assert run("checks_job", None, checks=checks).success
     tick()
     (text,) = [each["message"] for each in box.messages if "nothing_overdue" in each["title"]]
     assert text == (
