@@ -18,10 +18,13 @@ NO_RETRY = {"dagster/max_retries": "0"}
 def start_run(
     instance: dg.DagsterInstance, defs: dg.Definitions, job: str, **more: Any
 ) -> dg.DagsterRun:
-    """A run of a job that has started."""
-    return instance.create_run_for_job(
-        defs.resolve_job_def(job), status=dg.DagsterRunStatus.STARTED, **more
-    )
+    """A run of a job that has started; one of the checks plans a single one, not all ninety."""
+    definition = defs.resolve_job_def(job)
+    if job == "checks_job":
+        definition = definition.get_subset(
+            asset_check_selection={dg.AssetCheckKey(APP, "grain_is_unique")}
+        )
+    return instance.create_run_for_job(definition, status=dg.DagsterRunStatus.STARTED, **more)
 
 
 def ended_well(run: dg.DagsterRun) -> dg.EventLogEntry:

@@ -45,7 +45,8 @@ def open_inbox() -> Iterator[Inbox]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         box = Inbox(server)
-        thread = threading.Thread(target=server.serve_forever)
+        # The end of the block waits for the next of its polls, each of which takes so long.
+        thread = threading.Thread(target=server.serve_forever, args=[0.05])
         thread.start()
         try:
             yield box
