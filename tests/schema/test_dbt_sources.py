@@ -90,6 +90,8 @@ def test_the_example_has_the_file_that_the_command_prints(tmp_path: Path) -> Non
 
 
 ROLLUP = "daily_app_activity"
+# The other tests show of each server that it takes the SQL of the two views.
+once = pytest.mark.embedded_only
 
 
 def end_of(day: date) -> datetime:
@@ -141,6 +143,7 @@ def test_a_day_without_a_row_waits_from_its_end(
     assert freshness(connection) is None
 
 
+@once
 def test_a_day_without_a_row_from_before_the_installation_is_not_waited_for(
     connection: Connection, changed: datetime, build: Build
 ) -> None:
@@ -150,6 +153,7 @@ def test_a_day_without_a_row_from_before_the_installation_is_not_waited_for(
     assert freshness(connection) == end_of(days_ago(1))
 
 
+@once
 def test_late_events_do_not_make_a_day_look_fresh_that_no_night_built(
     connection: Connection, changed: datetime, fill: Fill, build: Build
 ) -> None:
@@ -165,6 +169,7 @@ def test_late_events_do_not_make_a_day_look_fresh_that_no_night_built(
     assert freshness(connection) == end_of(days_ago(1))
 
 
+@once
 def test_days_before_the_first_and_of_a_long_silence_are_nobodys_fault(
     connection: Connection, fill: Fill, build: Build
 ) -> None:
@@ -175,6 +180,7 @@ def test_days_before_the_first_and_of_a_long_silence_are_nobodys_fault(
     assert freshness(connection) == end_of(days_ago(1) - LONGEST_GAP)
 
 
+@once
 def test_a_changed_day_waits_from_its_change(
     connection: Connection, changed: datetime, fill: Fill, build: Build
 ) -> None:
@@ -190,6 +196,7 @@ def test_a_changed_day_waits_from_its_change(
     assert freshness(connection) is None
 
 
+@once
 def test_today_waits_from_its_last_build(
     connection: Connection, changed: datetime, fill: Fill, build: Build
 ) -> None:
@@ -204,6 +211,7 @@ def test_today_waits_from_its_last_build(
     assert freshness(connection) == then
 
 
+@once
 def test_a_changed_model_makes_the_other_days_wait_from_its_first_build(
     connection: Connection, changed: datetime, build: Build
 ) -> None:
@@ -221,6 +229,7 @@ def test_a_changed_model_makes_the_other_days_wait_from_its_first_build(
     assert first == (freshness(connection),)
 
 
+@once
 def test_a_purged_day_waits_for_nothing(connection: Connection, changed: datetime) -> None:
     install_on(connection, days_ago(9))
     connection.execute("update signal.days set state = 'purged'")
@@ -228,6 +237,7 @@ def test_a_purged_day_waits_for_nothing(connection: Connection, changed: datetim
     assert freshness(connection) == end_of(days_ago(3))
 
 
+@once
 def test_a_rollup_that_was_never_built_is_not_fresh(
     connection: Connection, changed: datetime
 ) -> None:
