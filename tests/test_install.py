@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -47,15 +48,36 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def environment_with_pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh environment, as `python -m venv` makes it."""
+    folder = tmp_path_factory.mktemp("environment") / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    return folder
+
+
+@pytest.fixture
+def python(environment_with_pip: Path, project: Path, tmp_path: Path) -> Path:
+    """A Python that finds the project's environment made, since making it takes seconds."""
+    made = project / ".venv"
+    shutil.copytree(environment_with_pip, made, symlinks=True, copy_function=os.link)
+    program = tmp_path / "python"
+    program.write_text(
+        f'#!/bin/sh\n[ "$*" = "-m venv .venv" ] || exec {shlex.quote(sys.executable)} "$@"\n'
+    )
+    program.chmod(0o755)
+    return program
+
+
 def install(
-    project: Path, *arguments: str, **changes: str
+    project: Path, *arguments: str, python: Path = Path(sys.executable), **changes: str
 ) -> tuple[subprocess.CompletedProcess[str], Path]:
     """Run `make install`; return how it ended, and the folder of the programs."""
     environment = {**os.environ, **changes}
     for name in ("MAKEFLAGS", "MAKELEVEL", "PYTHONPATH", "VIRTUAL_ENV"):
         environment.pop(name, None)
     done = subprocess.run(
-        ["make", "install", f"PYTHON={sys.executable}", *arguments],
+        ["make", "install", f"PYTHON={python}", *arguments],
         cwd=project,
         env=environment,
         capture_output=True,
@@ -81,16 +103,18 @@ def test_uv_installs_the_lock_and_the_project(project: Path) -> None:
     assert runs(programs)
 
 
-def test_where_uv_cannot_install_pip_does_and_a_line_says_so(project: Path, tmp_path: Path) -> None:
+def test_where_uv_cannot_install_pip_does_and_a_line_says_so(
+    project: Path, python: Path, tmp_path: Path
+) -> None:
     changes = {"UV_OFFLINE": "1", "UV_CACHE_DIR": str(tmp_path / "empty")}
-    done, programs = install(project, **changes)
+    done, programs = install(project, python=python, **changes)
     assert done.returncode == 0, done.stderr
     assert FALLS_BACK in done.stdout
     assert runs(programs)
 
 
-def test_without_uv_at_all(project: Path) -> None:
-    done, programs = install(project, "INSTALLER=pip")
+def test_without_uv_at_all(project: Path, python: Path) -> None:
+    done, programs = install(project, "INSTALLER=pip", python=python)
     assert done.returncode == 0, done.stderr
     assert runs(programs)
     assert not (programs / "uv").exists()
@@ -100,19 +124,19 @@ def with_other_hashes(lock: Path) -> None:
     lock.write_text(re.sub(r"sha256:[0-9a-f]{8}", "sha256:00000000", lock.read_text()))
 
 
-def test_a_file_with_another_hash_is_not_installed(project: Path) -> None:
+def test_a_file_with_another_hash_is_not_installed(project: Path, python: Path) -> None:
     """Not even if uv is told to trust it."""
     with_other_hashes(project / "requirements.lock")
-    done, programs = install(project, UV_NO_VERIFY_HASHES="1")
+    done, programs = install(project, python=python, UV_NO_VERIFY_HASHES="1")
     assert done.returncode != 0
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.stderr
     assert not runs(programs)
     assert not (project / ".venv" / ".installed").exists()
 
 
-def test_a_uv_with_another_hash_is_not_used(project: Path) -> None:
+def test_a_uv_with_another_hash_is_not_used(project: Path, python: Path) -> None:
     with_other_hashes(project / "uv.requirements.lock")
-    done, programs = install(project)
+    done, programs = install(project, python=python)
     assert FALLS_BACK in done.stdout
     assert runs(programs)
     assert not (programs / "uv").exists()
