@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from dagster._grpc.client import DagsterGrpcClient
 from support.commands import environment_with, error_of, last_json, run_command
 from support.dagster import asker, dagster_processes, wait_for_ui
 from support.traffic import line
@@ -121,11 +122,10 @@ def test_dagster_loads_the_wheel_from_another_folder(
         }
         start(["dagster", "code-server", "start", "-p", str(code), *module], every)
         start(["dagster", "api", "grpc", "-p", str(bare), *module], every)
-        health = ["dagster", "api", "grpc-health-check", "-p"]
         for port in (code, bare):
-            program = [Path(sys.executable).parent / health[0], *health[1:], str(port)]
-            ask = partial(subprocess.run, program, capture_output=True, check=False)
-            eventually(lambda ask=ask: ask().returncode == 0, "it serves")
+            client = DagsterGrpcClient(port=port)
+            # As `dagster api grpc-health-check` asks, of which each call would be a process.
+            eventually(lambda ask=client.health_check_query: ask() == "SERVING", "it serves")
     assert keys == {"raw_events", "expired_raw_events", "usage_report", *load_models()}
 
 

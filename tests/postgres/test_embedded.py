@@ -37,6 +37,23 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose server has run and was stopped."""
+    folder = tmp_path_factory.mktemp("stopped")
+    process = start_command(folder / "home", cwd=folder, program=HOLD)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert running_url(folder / "home") is None
+    return folder / "home"
+
+
+@pytest.fixture
+def made(stopped: Path, home: Path) -> None:
+    """Data in `home`, which need not be made anew."""
+    subprocess.run(["cp", "-Rp", stopped, home], check=True)
+
+
 @pytest.fixture
 def hold(home: Path, tmp_path: Path) -> Iterator[Hold]:
     """Starts a process that uses the server of `home` until its stdin is closed."""
@@ -93,6 +110,7 @@ def test_processes_that_start_at_once_share_one_server_until_the_last_leaves(
     assert running_url(home) is None
 
 
+@pytest.mark.usefixtures("made")
 def test_a_killed_user_does_not_keep_the_server(home: Path, hold: Hold) -> None:
     killed = hold()
     url = url_of(killed)
@@ -105,6 +123,7 @@ def test_a_killed_user_does_not_keep_the_server(home: Path, hold: Hold) -> None:
     assert not answers(url)
 
 
+@pytest.mark.usefixtures("made")
 def test_a_killed_server_starts_again_with_its_data(home: Path, hold: Hold) -> None:
     first = hold()
     url = url_of(first)
@@ -120,6 +139,7 @@ def test_a_killed_server_starts_again_with_its_data(home: Path, hold: Hold) -> N
         assert connection.execute("select number from kept").fetchone() == (7,)
 
 
+@pytest.mark.usefixtures("made")
 def test_a_pid_file_whose_number_is_another_program_is_no_server(home: Path, hold: Hold) -> None:
     first = hold()
     url_of(first)
@@ -132,6 +152,7 @@ def test_a_pid_file_whose_number_is_another_program_is_no_server(home: Path, hol
     assert answers(url_of(hold()))
 
 
+@pytest.mark.usefixtures("made")
 def test_a_server_that_takes_no_connection_is_an_error_of_ours(home: Path, hold: Hold) -> None:
     """`dev` and `serve` try again after such an error. Any other would end them."""
     url = with_database(url_of(hold()), "template1")
@@ -183,6 +204,7 @@ def test_the_settings_are_in_force(hold: Hold) -> None:
     assert int(shown["shared_buffers"]) * 8 // 1024 == max(128, min(2048, memory // 8))
 
 
+@pytest.mark.usefixtures("made")
 def test_the_log_holds_no_value_of_a_failed_statement(home: Path, hold: Hold) -> None:
     url = url_of(hold())
     with psycopg.connect(url, autocommit=True) as connection:
@@ -199,6 +221,7 @@ def test_the_log_holds_no_value_of_a_failed_statement(home: Path, hold: Hold) ->
         assert not any(value in text for text in texts)
 
 
+@pytest.mark.usefixtures("made")
 def test_the_last_user_stops_a_server_that_another_process_started_again(
     home: Path, hold: Hold
 ) -> None:
@@ -216,6 +239,7 @@ def test_the_last_user_stops_a_server_that_another_process_started_again(
     again.wait(PATIENCE_SECONDS)
 
 
+@pytest.mark.usefixtures("made")
 @pytest.mark.parametrize(
     "count", ["[12", f"[{os.getpid()}]"], ids=["half written", "another program's number"]
 )
@@ -230,6 +254,7 @@ def test_the_wheels_own_count_of_users_keeps_no_server(home: Path, hold: Hold, c
     assert server.is_running(), "the second process still counts"
 
 
+@pytest.mark.usefixtures("made")
 def test_a_zombie_is_no_user(home: Path, hold: Hold) -> None:
     killed, other = hold(), hold()
     assert url_of(killed) == url_of(other)
@@ -241,6 +266,7 @@ def test_a_zombie_is_no_user(home: Path, hold: Hold) -> None:
     server.wait(PATIENCE_SECONDS)
 
 
+@pytest.mark.usefixtures("made")
 def test_a_pid_file_that_names_another_server_ends_neither(
     home: Path, hold: Hold, tmp_path: Path
 ) -> None:
@@ -303,6 +329,7 @@ AGAIN = (
 )
 
 
+@pytest.mark.usefixtures("made")
 def test_a_process_that_started_the_server_twice_stops_it_and_ends_quietly(
     home: Path, tmp_path: Path
 ) -> None:
@@ -312,6 +339,7 @@ def test_a_process_that_started_the_server_twice_stops_it_and_ends_quietly(
     assert running_url(home) is None
 
 
+@pytest.mark.usefixtures("made")
 def test_a_server_whose_folder_may_not_be_read_is_still_known(
     home: Path, hold: Hold, tmp_path: Path
 ) -> None:
