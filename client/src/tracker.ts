@@ -23,10 +23,11 @@ interface CommonOptions {
   readonly getUser: () => SignalUser | null | undefined;
   /**
    * The e-mail addresses of internal people, whose events are not sent: a list or a comma-separated text, in upper or
-   * lower case. The list is public, because it is in the app's bundle. If it is undefined, as a forgotten build variable
-   * is, nothing is sent, and the error `NoInternalEmails` is reported. An empty text means that nobody is internal.
+   * lower case. The list is public, because it is in the app's bundle. If it is undefined or null, as a forgotten build
+   * variable is, or if one of its entries is, nothing is sent, and the error `NoInternalEmails` is reported. An empty text
+   * means that nobody is internal.
    */
-  readonly internalEmails: string | readonly string[] | null | undefined;
+  readonly internalEmails: string | readonly string[] | undefined;
   /** Returns the route template, such as Next.js' `router.pathname`. Ids in it are replaced before it is sent. */
   readonly getRoute?: (() => string | null | undefined) | undefined;
   /** Whether to collect events for up to two seconds and send them together. A hidden page sends them at once. */
@@ -208,8 +209,9 @@ function refusalOf({ getUser, internalEmails }: TrackerOptions): DropReason | un
   const user = getUser();
   if (user === null) return "no_user";
   if (user?.email === undefined) return "user_loading"; // Nobody knows yet whether it is on the list.
-  if (internalEmails === undefined) throw sendError("NoInternalEmails", 400);
-  const listed = String(internalEmails).toLowerCase().split(/[\s,]+/);
+  const listed = [internalEmails].flat().map(String).join().toLowerCase().split(/[\s,]+/);
+  // What a forgotten variable is by itself, in an array, and in a text that was made from it.
+  if (listed.includes("undefined") || listed.includes("null")) throw sendError("NoInternalEmails", 400);
   return user.email && listed.includes(user.email.trim().toLowerCase()) ? "internal_user" : undefined;
 }
 
@@ -223,8 +225,9 @@ function operationOf(inputs: readonly EventInput[]): Operation {
 function failureOf(answer: Answer | null): Error | undefined {
   const error = answer?.errors?.length && String(answer.errors[0]?.extensions?.code || "GraphQLError");
   const code = error || (answer?.data ? "" : "NoData");
-  // Codes of the server and of gateways: SERVICE_UNAVAILABLE, INTERNAL_SERVER_ERROR, DOWNSTREAM_SERVICE_ERROR.
-  return code ? sendError(code, /UNAVAILABLE|INTERNAL|DOWNSTREAM/.test(code) ? 503 : 400) : undefined;
+  // Codes of the server and of gateways: SERVICE_UNAVAILABLE, INTERNAL_SERVER_ERROR, DOWNSTREAM_SERVICE_ERROR,
+  // REQUEST_TIMEOUT.
+  return code ? sendError(code, /UNAVAILABLE|INTERNAL|DOWNSTREAM|TIMEOUT/.test(code) ? 503 : 400) : undefined;
 }
 
 /** Returns the server's reason for dropping an event of an answer, if any. A gateway can leave this out. */
@@ -233,7 +236,8 @@ const reasonOf = (answer: Answer | null, at: number): unknown =>
 
 function mayHeal(failure: object): boolean {
   const { name, statusCode = name === "SyntaxError" ? 400 : 500 } = failure as { name?: string; statusCode?: number };
-  return statusCode >= 500 || statusCode === 429;
+  // The body came too slowly (408), the connection was too new (425), or there were too many requests (429).
+  return statusCode >= 500 || statusCode === 408 || statusCode === 425 || statusCode === 429;
 }
 
 /** Waits, and then waits on until the browser is online. */

@@ -29,8 +29,8 @@ export interface Answer {
  * Sends an operation.
  *
  * It is called in the same turn as `track`, so that the request is under way before a navigation right after a click.
- * It rejects if there is no GraphQL answer. After an error with a `statusCode` below 500 (except 429), the tracker does
- * not try again.
+ * It rejects if there is no GraphQL answer. After an error with a `statusCode` below 500 (except 408, 425 and 429),
+ * the tracker does not try again.
  */
 export type Transport = (operation: Operation) => Promise<Answer>;
 

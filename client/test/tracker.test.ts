@@ -109,13 +109,24 @@ describe("nothing is sent", () => {
     });
   }
 
-  it("when the list is undefined, as a forgotten build variable is", () => {
-    const requests = recordFetch();
-    const heard = tracker({ internalEmails: undefined });
-    heard.tracker.track("journey_create_clicked");
-    assert.equal(requests.length, 0);
-    assert.deepEqual([heard.drops, heard.errors], [[], ["journey_create_clicked NoInternalEmails"]]);
-  });
+  // Next.js refuses to serialise undefined, so apps write `?? null`; a template or a shell writes the word.
+  const forgotten: [string, unknown][] = [
+    ["undefined", undefined],
+    ["null", null],
+    ["a text made from undefined", `${undefined}`],
+    ["a text made from null, beside an address", `boss@example.org,${null}`],
+    ["an array of undefined", [undefined]],
+    ["an array of null, beside an address", ["boss@example.org", null]],
+  ];
+  for (const [name, internalEmails] of forgotten) {
+    it(`when the list is ${name}, as a forgotten build variable is`, () => {
+      const requests = recordFetch();
+      const heard = tracker({ internalEmails } as Partial<TrackerOptions>);
+      heard.tracker.track("journey_create_clicked");
+      assert.equal(requests.length, 0);
+      assert.deepEqual([heard.drops, heard.errors], [[], ["journey_create_clicked NoInternalEmails"]]);
+    });
+  }
 
   it("when the user cannot be told", () => {
     const requests = recordFetch();
@@ -148,13 +159,21 @@ describe("nothing is sent", () => {
     const requests = recordFetch();
     tracker({ getUser: () => ({ email: null }) }).tracker.track("journey_create_clicked");
     tracker({ getUser: () => ({ email: "" }) }).tracker.track("journey_create_clicked");
-    for (const internalEmails of ["", " , ", null, []]) tracker({ internalEmails }).tracker.track("journey_create_clicked");
+    for (const internalEmails of ["", " , ", [], [""]]) tracker({ internalEmails }).tracker.track("journey_create_clicked");
     assert.equal(requests.length, 6);
   });
 });
 
 describe("a failure", () => {
-  const healing = { "a network error": offline, "a 503": status(503), "a 429": status(429), "an unavailable database": code("SERVICE_UNAVAILABLE") };
+  const healing = {
+    "a network error": offline,
+    "a 503": status(503),
+    "a 429": status(429),
+    "a 408, which says that the body came too slowly": status(408),
+    "a 425": status(425),
+    "an unavailable database": code("SERVICE_UNAVAILABLE"),
+    "a 408 that a gateway passes on": code("REQUEST_TIMEOUT"),
+  };
   for (const [name, answer] of Object.entries(healing)) {
     it(`is tried again after ${name}, with the same id`, async () => {
       const requests = recordFetch(answer, answer, stored);

@@ -66,10 +66,12 @@ const good: TrackerOptions = { ...rest, internalEmails, endpoint: "/graphql", ge
 const own: TrackerOptions = { ...rest, internalEmails, transport: async () => ({ data: {} }) };
 // @ts-expect-error without the internal list: whoever has none says so
 const unlisted: TrackerOptions = { ...rest, endpoint: "/graphql", getToken: () => null };
+// @ts-expect-error null is no list: it is what becomes of a forgotten variable
+const nullList: TrackerOptions = { ...rest, internalEmails: null, endpoint: "/graphql", getToken: () => null };
 // @ts-expect-error without a token
 const tokenless: TrackerOptions = { ...rest, internalEmails, endpoint: "/graphql" };
 // @ts-expect-error an app that is not in the catalogue
 const app: AppName = "some-app";
 // @ts-expect-error a description is read-only
 const changed = (fields: EventFields["ai_translation_language_picked"]): void => void (fields.description.language = "x");
-export const used = [good, own, unlisted, tokenless, app, changed];
+export const used = [good, own, unlisted, nullList, tokenless, app, changed];
