@@ -17,8 +17,9 @@ from signal_pipeline.cli import console
 from signal_pipeline.cli.backfill import rebuild
 from signal_pipeline.cli.options import Day, Json, parse_day
 from signal_pipeline.cli.show import show_backfill
+from signal_pipeline.cli.waiting_files import notes_on_waiting_files, spool_files, waiting_files
 from signal_pipeline.errors import SignalError, UsageError
-from signal_pipeline.events.ids import NO_IDS
+from signal_pipeline.events.ids import NO_IDS, can_be_entity_id, is_entity_id
 from signal_pipeline.postgres.database import open_database
 from signal_pipeline.settings import Settings, load_settings
 from signal_pipeline.system.extras import explain_missing
@@ -50,6 +51,8 @@ def erase(
     subject = _named_subject(settings, user_hash, day, session, entity)
     if not dry_run:
         _check_spool(settings)
+    # Before anything is erased, since an error must not cost the certificate.
+    waiting, id_notes = waiting_files(settings), _notes_on_id(settings, entity)
     certificate = erasure.erase(
         open_database(settings),
         subject,
@@ -57,7 +60,8 @@ def erase(
         dry_run=dry_run,
         on_interruption=partial(_show_interrupted, as_json=as_json),
     )
-    certificate.notes.extend(_notes_on_waiting_files(settings))
+    certificate.notes += notes_on_waiting_files(waiting, waiting_files(settings))
+    certificate.notes += id_notes
     _show_certificate(certificate)
     _show_notes(certificate.notes)
     if as_json:  # Before the rebuild, since the certificate holds even if that fails.
@@ -74,35 +78,11 @@ def _check_spool(settings: Settings) -> None:
 
     An erasure does not reach the spool, and what waits there would be stored after it.
     """
-    if files := _spool_files(settings):
+    if files := spool_files(settings):
         raise SignalError(
             f"{len(files)} file(s) wait in SIGNAL_SPOOL_DIR, where an erasure does not reach: let"
             " `serve` store them, delete those with the suffix .refused, then erase"
         )
-
-
-def _spool_files(settings: Settings) -> list[Path]:
-    from signal_pipeline.ingest.spool_files import kept_files
-
-    return kept_files(settings.spool_dir)
-
-
-def _notes_on_waiting_files(settings: Settings) -> list[str]:
-    """Return notes on files that were not looked at.
-
-    Without them, an officer could believe that nothing is there.
-    """
-    from signal_pipeline.ingest.landing import landed_files
-
-    return [
-        f"{len(files)} file(s) wait in {place}: their events are not stored yet, and were not"
-        " looked at"
-        for files, place in (
-            (landed_files(settings.landing_path), "the landing"),
-            (_spool_files(settings), "SIGNAL_SPOOL_DIR"),
-        )
-        if files
-    ]
 
 
 def _show_notes(notes: Iterable[str]) -> None:
@@ -165,9 +145,28 @@ def _entity_subject(settings: Settings, entity_type: str, entity_id: str) -> Sub
     kind = catalogue.entity_types.get(entity_type)
     if kind is None:
         raise UsageError(f"--entity: the type is one of {', '.join(catalogue.entity_types)}")
-    if not re.fullmatch(catalogue.id_formats[kind.id_format], entity_id.lower()):
+    if not can_be_entity_id(entity_id.lower()):
         raise UsageError(f"--entity: that is not the id of a {kind.name}")
     return Subject.entity(kind.name, entity_id.lower())
+
+
+def _notes_on_id(settings: Settings, entity: tuple[str, str] | None) -> list[str]:
+    """Return a note on an id that the catalogue refuses today.
+
+    It is no reason to refuse an erasure: the format can have been wider when the id was stored.
+    """
+    from signal_pipeline.catalogue.load import load_catalogue
+
+    if entity is None:
+        return []
+    catalogue = load_catalogue(settings.catalogue)
+    kind = catalogue.entity_types[entity[0]]
+    if is_entity_id(entity[1].lower(), re.compile(catalogue.id_formats[kind.id_format])):
+        return []
+    return [
+        f"the id is not one of a {kind.name} by today's catalogue: only events that were stored"
+        " under an earlier catalogue can have it; check that it is typed right"
+    ]
 
 
 def _show_certificate(certificate: Certificate) -> None:
@@ -252,13 +251,14 @@ def subject(
         console.say("host, address, user agent, one line each:")
     text = stream.read().decode("utf-8", "replace")
     lines = [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
+    waiting = waiting_files(settings)
     found = find_subject(settings, open_database(settings), day, lines)
     sys.stdout.writelines(user_hash.hex() + "\n" for user_hash in found.user_hashes)
     console.say(
         f"{len(found.rows):,} event(s) on {day} with"
         f" {'these hashes' if found.user_hashes[1:] else 'this hash'}"
     )
-    _show_notes([*found.notes, *_notes_on_waiting_files(settings)])
+    _show_notes([*found.notes, *notes_on_waiting_files(waiting, waiting_files(settings))])
     if export is not None:
         export_rows(found.rows, export)
         console.say(f"written to {export}; delete it when the request is answered")

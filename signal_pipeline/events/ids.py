@@ -21,15 +21,19 @@ def is_id(text: str) -> bool:
 
 
 def is_entity_id(text: str, id_format: re.Pattern[str]) -> bool:
-    """Return whether a lower-case text is an id of the catalogue's format `id_format`.
+    """Return whether a lower-case text is an id of the catalogue's format `id_format`."""
+    return can_be_entity_id(text) and id_format.fullmatch(text) is not None
 
-    Whatever the format says, it is no id if it is too long for an index, has characters that cannot
-    be printed, or means that there is no id.
+
+def can_be_entity_id(text: str) -> bool:
+    """Return whether a lower-case text is an entity id in some format.
+
+    Whatever the format says, it is no id if it is empty, is too long for an index, has characters
+    that cannot be printed, or means that there is no id.
     """
     return (
-        len(text) <= MAX_ENTITY_ID_CHARACTERS
+        0 < len(text) <= MAX_ENTITY_ID_CHARACTERS
         and text.isprintable()
         and text not in NO_IDS
         and text != NO_VALUE
-        and id_format.fullmatch(text) is not None
     )

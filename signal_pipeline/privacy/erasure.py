@@ -20,12 +20,13 @@ from psycopg import sql
 from psycopg.rows import scalar_row
 
 from signal_pipeline.days.calendar import day_lock, raise_versions, window
-from signal_pipeline.days.coverage import days_note, today_notes, why_nothing_is_kept
+from signal_pipeline.days.coverage import why_nothing_is_kept
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, run_with_retries
 from signal_pipeline.postgres.query import query
 from signal_pipeline.privacy import audit_log
 from signal_pipeline.privacy.erasure_certificate import Certificate, ErasedDay, SubjectKind
+from signal_pipeline.privacy.erasure_notes import notes_on
 from signal_pipeline.system.ending_signals import signals_held_back
 
 _CONDITIONS: Mapping[SubjectKind, LiteralString] = {
@@ -118,7 +119,7 @@ def _fill_certificate(
             and (refusal := why_nothing_is_kept(connection, subject.day))
         ):
             raise NothingKeptError(refusal)
-        certificate.notes = _notes(connection, subject)
+        certificate.notes = notes_on(connection, subject.kind, subject.day, certificate.days)
 
 
 def _entity_rollups(connection: Connection) -> list[sql.Identifier]:
@@ -145,41 +146,6 @@ def _erase_found(
     if rollups:
         run_with_retries(lambda: _erase_purged(connection, subject, certificate, actor))
     certificate.days.sort(key=lambda day: day.day)
-
-
-def _notes(connection: Connection, subject: Subject) -> list[str]:
-    """Return sentences that say what the erasure could not reach.
-
-    These are events that are deleted already, that are still to come, or that have another hash.
-    """
-    if subject.day is not None:
-        counts = connection.execute(
-            "select count(distinct key_id), count(distinct hash_rules) from signal.day_keys where"
-            " day = %s",
-            [subject.day],
-        ).fetchone()
-        assert counts is not None  # A count has a row.
-        secrets, rules = counts
-        notes = today_notes(connection, subject.day)
-        if secrets > 1:
-            notes.append(
-                f"{secrets} secrets hashed {subject.day}: the same person has another hash under"
-                " each"
-            )
-        if rules > 1:
-            notes.append(
-                f"{rules} versions of the rules of names hashed {subject.day}: `subject` prints the"
-                " person's hash by each, and each must be erased"
-            )
-        return notes
-    scalar = connection.cursor(row_factory=scalar_row)
-    purged = scalar.execute("select day from signal.days where state = 'purged'").fetchall()
-    left = (
-        "of an entity only rows in rollups were left there"
-        if subject.kind == "entity"
-        else "nothing of a session is left there"
-    )
-    return days_note(purged, f"are purged: their raw events were deleted earlier, and {left}")
 
 
 def _days_with_subject(

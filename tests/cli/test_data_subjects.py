@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 import uuid
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from signal import SIGINT
@@ -14,11 +16,13 @@ from conftest import Fill
 from support.commands import Done, Signal, error_of, last_json, start_command
 from support.data_subject import ADDRESS, PERSON, person
 from support.days import days_ago, yesterday
+from support.traffic import line
 from support.waits import PATIENCE_SECONDS, until
 
+from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE
 from signal_pipeline.days.calendar import day_lock
 from signal_pipeline.ingest.pipeline import Ingest
-from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
@@ -73,6 +77,25 @@ def test_an_entity_is_erased_by_its_id(signal: Signal, fill: Fill, connection: C
         "select count(*) from signal.events where entity_id = %s", [entity]
     ).fetchone() == (0,)
     assert entity not in (done.stdout + done.stderr).lower()
+
+
+def test_an_entity_of_an_earlier_format_is_erased(
+    signal: Signal, settings: Settings, database: Database, connection: Connection, tmp_path: Path
+) -> None:
+    """The catalogue's format was narrowed after its events were stored."""
+    wide = tmp_path / "wide.yaml"
+    text = PACKAGED_CATALOGUE.read_text()
+    wide.write_text(re.sub(r"(?m)^  uuid: .*$", '  uuid: "[a-z0-9-]{1,64}"', text))
+    earlier = settings.model_copy(update={"catalogue": wide})
+    with closing(Ingest.from_settings(earlier, database)) as ingest:
+        assert ingest.ingest_lines([line(entityType="journey", entityId="Old-1")]).accepted == 1
+    done = signal("erase", "--entity", "journey", "OLD-1", "--json")
+    assert done.returncode == 0, done.stderr
+    assert connection.execute("select count(*) from signal.events").fetchone() == (0,)
+    assert "note: the id is not one of a journey by today's catalogue" in done.stderr
+    assert "old-1" not in (done.stdout + done.stderr).lower()
+    known = signal("erase", "--entity", "journey", uuid.uuid4())
+    assert "by today's catalogue" not in known.stderr
 
 
 def test_an_erasure_waits_for_what_is_spooled(
@@ -161,7 +184,11 @@ WRONG = {
     "the nil session": ["--session", str(uuid.UUID(int=0))],
     "the max session": ["--session", "{FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF}"],
     "unknown type": ["--entity", "private", "x"],
-    "no id": ["--entity", "journey", "private-xyz"],
+    "an empty id": ["--entity", "journey", ""],
+    "an id that is too long": ["--entity", "journey", "private" * 50],
+    "an unprintable id": ["--entity", "journey", "private\u200b"],
+    "the nil entity": ["--entity", "journey", str(uuid.UUID(int=0))],
+    "no entity": ["--entity", "journey", "(none)"],
 }
 
 

@@ -12,16 +12,22 @@ from pathlib import Path
 
 import pytest
 from conftest import SECRET, START_DATE, Build, Fill
-from support.commands import Signal, error_of, last_json
+from support.commands import Signal, error_of, last_json, start_command
 from support.data_subject import ADDRESS, HOST, PERSON, person
-from support.days import due_day, today, tomorrow, yesterday
+from support.days import days_ago, due_day, today, tomorrow, yesterday
+from support.traffic import line
+from support.waits import PATIENCE_SECONDS, until
 
+from signal_pipeline.days.calendar import day_lock
+from signal_pipeline.ingest.landing import drain_landing, prepare_landing
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.privacy import subjects
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
+ENTITY = str(uuid.UUID(int=3))
+WAITING = "select from pg_locks where not granted"
 
 
 def test_a_person_is_found_under_the_rules_of_names_that_hashed_the_day(
@@ -106,8 +112,12 @@ def test_over_nothing_there_is_no_certificate(
     signal: Signal, fill: Fill, connection: Connection
 ) -> None:
     fill(yesterday())
-    user = ("--user-hash", "ab" * 32, "--day", yesterday())
-    for subject in (user, ("--session", uuid.uuid4()), ("--entity", "journey", uuid.uuid4())):
+    more = f"{today()} is not over: more of its events can still come"
+    for subject, notes in (
+        (("--user-hash", "ab" * 32, "--day", yesterday()), []),
+        (("--session", uuid.uuid4()), [more]),
+        (("--entity", "journey", uuid.uuid4()), [more]),
+    ):
         for options in ((), ("--dry-run",)):
             done = signal("erase", *subject, *options, "--json")
             assert done.returncode == 0, done.stderr
@@ -118,7 +128,7 @@ def test_over_nothing_there_is_no_certificate(
                 None,
                 0,
                 [],
-                [],
+                notes,
             )
     assert connection.execute("select count(*) from signal.audit").fetchone() == (0,)
 
@@ -137,7 +147,10 @@ def test_purged_days_are_named_where_all_days_are_searched(
         "3 day(s) are purged: their raw events were deleted earlier, and nothing of a session is left there:"
         f" {span}"
     )
-    assert last_json(session)["notes"] == [note]
+    assert last_json(session)["notes"] == [
+        note,
+        f"{today()} is not over: more of its events can still come",
+    ]
     assert f"note: {note}" in session.stderr
     entity = signal("erase", "--entity", "journey", uuid.UUID(int=3))
     assert entity.returncode == 0, entity.stderr
@@ -172,6 +185,78 @@ def test_what_may_still_come_is_said(
         )
     waiting = [note for note in last_json(counted)["notes"] if "file(s) wait in" in note]
     assert len(waiting) == 2
+
+
+def test_more_of_a_session_can_come_only_until_its_date_is_over(
+    signal: Signal, ingest: Ingest
+) -> None:
+    over, running = uuid.uuid4(), uuid.uuid4()
+    at = f"{yesterday()}T12:00:00+00:00"
+    ingest.ingest_lines([line(sessionId=str(over), createdAt=at), line(sessionId=str(running))])
+    notes = {
+        session: last_json(signal("erase", "--session", session, "--dry-run", "--json"))["notes"]
+        for session in (over, running)
+    }
+    assert notes == {
+        over: [],
+        running: [f"{today()} is not over: more of its events can still come"],
+    }
+
+
+LEFT = (
+    "note: 1 file(s) left the landing meanwhile: their events can have been stored after they were"
+)
+
+
+@pytest.fixture
+def drain_replay(settings: Settings, database: Database, ingest: Ingest) -> Callable[[], object]:
+    """Drains the landing, in which a file with an event of ENTITY waits."""
+    prepare_landing(settings.landing_path)
+    event = line(entityType="journey", entityId=ENTITY, createdAt=f"{days_ago(2)}T12:00:00+00:00")
+    (settings.landing_path / "a.ndjson").write_bytes(event + b"\n")
+    return lambda: drain_landing(database, ingest, settings.landing_path, SECRET.encode())
+
+
+def test_a_file_that_is_drained_while_an_erasure_counts_is_told(
+    environment: Settings,
+    fill: Fill,
+    connection: Connection,
+    drain_replay: Callable[[], object],
+    tmp_path: Path,
+) -> None:
+    fill(yesterday(), 100)
+    with day_lock(connection, yesterday()):
+        process = start_command("erase", "--entity", "journey", ENTITY, "--json", cwd=tmp_path)
+        until(lambda: connection.execute(WAITING).fetchone() is not None)
+        drain_replay()
+    stdout, stderr = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, stderr
+    left = "select count(*) from signal.events where entity_id = %s"
+    assert connection.execute(left, [ENTITY]).fetchone() == (1,)
+    assert LEFT in stderr
+    assert LEFT.removeprefix("note: ") in str(last_json(stdout)["notes"])
+
+
+def test_a_file_that_is_drained_while_a_person_is_looked_for_is_told(
+    environment: Settings,
+    fill: Fill,
+    connection: Connection,
+    drain_replay: Callable[[], object],
+    tmp_path: Path,
+) -> None:
+    fill(yesterday())
+    with connection.transaction():
+        connection.execute("select from signal.days where day = %s for update", [yesterday()])
+        process = start_command("subject", "--day", yesterday(), cwd=tmp_path)
+        assert process.stdin is not None
+        process.stdin.write(PERSON.decode())
+        process.stdin.close()
+        process.stdin = None
+        until(lambda: connection.execute(WAITING).fetchone() is not None)
+        drain_replay()
+    _, stderr = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, stderr
+    assert LEFT in stderr
 
 
 def test_a_bot_of_todays_rules_is_looked_for_all_the_same(signal: Signal, fill: Fill) -> None:

@@ -1,0 +1,44 @@
+"""What an answer about a data subject does not cover: files whose events are not stored yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from signal_pipeline.settings import Settings
+
+
+def spool_files(settings: Settings) -> list[Path]:
+    """Return the files that wait in the spool."""
+    from signal_pipeline.ingest.spool_files import kept_files
+
+    return kept_files(settings.spool_dir)
+
+
+def waiting_files(settings: Settings) -> dict[str, set[Path]]:
+    """Return the files whose events are not stored yet, by the place where they wait."""
+    from signal_pipeline.ingest.landing import landed_files
+
+    return {
+        "the landing": {*landed_files(settings.landing_path)},
+        "SIGNAL_SPOOL_DIR": {*spool_files(settings)},
+    }
+
+
+def notes_on_waiting_files(before: dict[str, set[Path]], after: dict[str, set[Path]]) -> list[str]:
+    """Return notes on files that waited before or after the database was read.
+
+    Without them, an officer could believe that nothing is there.
+    """
+    notes = []
+    for place, waiting in after.items():
+        if waiting:
+            notes.append(
+                f"{len(waiting)} file(s) wait in {place}: their events are not stored yet, and were"
+                " not looked at"
+            )
+        if left := before[place] - waiting:
+            notes.append(
+                f"{len(left)} file(s) left {place} meanwhile: their events can have been stored"
+                " after they were looked for; run the same command again"
+            )
+    return notes
