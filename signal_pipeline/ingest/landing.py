@@ -21,6 +21,7 @@ from typing import BinaryIO, NamedTuple
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest.folders import sync_folder
+from signal_pipeline.ingest.landing_labels import label_of
 from signal_pipeline.ingest.ndjson import StreamError, check_form
 from signal_pipeline.ingest.pipeline import Counts, Ingest
 from signal_pipeline.postgres.database import Connection, Database
@@ -28,7 +29,6 @@ from signal_pipeline.postgres.locks import LockClass, try_session_lock
 from signal_pipeline.postgres.query import query
 
 MAX_TEXTS = 10
-NAME_CHARACTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,11 @@ class Entry(NamedTuple):
         """Return whether the name says that its writer is not done with it."""
         return self.path.name.startswith(".") or self.path.name.lower().endswith(".tmp")
 
+    @property
+    def label(self) -> str:
+        """Return what messages call the entry: its name, unless that is private."""
+        return label_of(self.path.name, inode=self.inode, size=self.size)
+
 
 def landed_files(folder: Path) -> list[Path]:
     """Return the paths that wait in the landing, oldest first, whatever their suffixes.
@@ -100,12 +105,6 @@ def changed_at(folder: Path) -> datetime | None:
     with suppress(OSError):
         return datetime.fromtimestamp(folder.stat().st_mtime, UTC)
     return None
-
-
-def quoted_name(path: Path) -> str:
-    """Return a file's name for people: quoted, on one line, and not too long."""
-    text = repr(path.name)
-    return text if len(text) <= NAME_CHARACTERS else f"{text[:NAME_CHARACTERS]}..."
 
 
 def entries(folder: Path) -> list[Entry]:
@@ -207,10 +206,9 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
                 if _took_file(connection, ingest, entry.path, secret, counts):
                     files += 1
             except (LandingError, StreamError) as error:
-                kept.append(f"{quoted_name(entry.path)} {error}")
+                kept.append(f"{entry.label} {error}")
             except OSError as error:
-                name = quoted_name(entry.path)
-                kept.append(f"{name} cannot be read or removed: {error.strerror}")
+                kept.append(f"{entry.label} cannot be read or removed: {error.strerror}")
     if kept:
         raise LandingError(
             f"{files} file(s) are done, {len(kept)} item(s) in the landing cannot be taken:"

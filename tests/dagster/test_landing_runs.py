@@ -39,3 +39,16 @@ def test_no_address_reaches_the_run_storage(
     assert result.success
     assert "198.51.100.77" not in text
     assert "secret-mark" not in text
+
+
+def test_no_private_name_of_a_file_reaches_the_run_storage(
+    run: Run, environment: Settings, instance: dg.DagsterInstance
+) -> None:
+    environment.landing_path.mkdir(parents=True)
+    file = environment.landing_path / "jane.doe@example.org.json"
+    file.write_bytes(b"[]")
+    result = run("raw_events_job", today())
+    text = " ".join(str(event) for event in instance.all_logs(result.run_id))
+    assert not result.success
+    assert "jane" not in text
+    assert f"inode {file.stat().st_ino}" in text

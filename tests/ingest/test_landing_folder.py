@@ -21,7 +21,6 @@ from signal_pipeline.ingest.landing import (
     LandingError,
     landed_files,
     marks_of_landed,
-    quoted_name,
 )
 from signal_pipeline.ingest.pipeline import Counts
 from signal_pipeline.postgres.database import Connection
@@ -74,7 +73,7 @@ def test_a_kept_file_does_not_hold_up_others(
         LandingError, match=r"^2 file\(s\) are done, 2 item\(s\) in the landing cannot be taken"
     ) as error:
         drain()
-    assert all(quoted_name(path) in str(error.value) for path in kept)
+    assert all(repr(path.name) in str(error.value) for path in kept)
     assert all(path.exists() for path in kept)
     assert len(stored_events(connection)) == 30
     kept[0].unlink()
@@ -138,7 +137,7 @@ def test_an_unfinished_file_is_left_alone_and_red_after_a_day(
     age(file, 1.1)
     finding = landing_moves(settings)
     assert not finding.passed
-    assert quoted_name(file) in finding.message
+    assert repr(file.name) in finding.message
 
 
 def test_a_day_old_file_is_red_though_its_time_lies_ahead_or_many_wait(
@@ -151,6 +150,27 @@ def test_a_day_old_file_is_red_though_its_time_lies_ahead_or_many_wait(
     assert landing_moves(settings).figures == {"kept": 0, "older_than_a_day": 1}
     age(settings.landing_path / "7.ndjson", -2)
     assert landing_moves(settings).passed
+
+
+def test_a_name_that_holds_personal_data_is_not_repeated(
+    put: Put, drain: Drain, landing: Path, settings: Settings
+) -> None:
+    """The messages are stored and logged; the inode finds the item."""
+    names = ["jane@example.org.json", "jane%40example.org", "host-198.51.100.77.log"]
+    private = [put(b"[]", name) for name in names]
+    (landing / "link jane@example.org").symlink_to("nowhere")
+    old = put(GOOD, ".jane@example.org.tmp")
+    age(old, 2)
+    put(b"[]", "ordinary.json")
+    with pytest.raises(LandingError) as error:
+        drain()
+    moves = landing_moves(settings).message
+    for text in (str(error.value), moves):
+        assert "jane" not in text and "198.51.100.77" not in text
+        assert "'ordinary.json' looks like" in text
+        for path in private:
+            assert f"an item with a private name (inode {path.stat().st_ino} in `ls -i`, 2" in text
+    assert f"(inode {old.stat().st_ino} in `ls -i`, {len(GOOD)} bytes)" in moves
 
 
 def test_names_cannot_break_a_line_or_be_long(put: Put, drain: Drain, settings: Settings) -> None:

@@ -11,7 +11,7 @@ from psycopg.rows import scalar_row
 
 from signal_pipeline.dagster.names import RAW_EVENTS
 from signal_pipeline.dagster.probes.probe import Finding, Probe
-from signal_pipeline.ingest.landing import Entry, entries, first_few, quoted_name
+from signal_pipeline.ingest.landing import Entry, entries, first_few
 from signal_pipeline.ingest.ndjson import StreamError, check_form
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings
@@ -48,7 +48,7 @@ def landing_moves(
     """
     present = entries(settings.landing_path)
     kept = _refused_entries([entry for entry in present if not entry.unfinished], begun)
-    old = [quoted_name(entry.path) for entry in present if _is_old(entry)]
+    old = [entry.label for entry in present if _is_old(entry)]
     found = []
     if kept:
         found.append(
@@ -78,9 +78,9 @@ def _is_old(entry: Entry) -> bool:
 def _refused_entries(waiting: list[Entry], begun: Collection[int]) -> list[str]:
     """Return the entries that no drain can take, with the reason; reads only the oldest files."""
     files = [entry for entry in waiting if not entry.obstacle][:MOST_FILES_READ]
-    reasons = {entry.path: entry.obstacle for entry in waiting}
-    reasons |= {entry.path: _fault(entry.path, to_the_end=entry.size in begun) for entry in files}
-    return [f"{quoted_name(path)} {reason}" for path, reason in reasons.items() if reason]
+    reasons = {entry: entry.obstacle for entry in waiting}
+    reasons |= {entry: _fault(entry.path, to_the_end=entry.size in begun) for entry in files}
+    return [f"{entry.label} {reason}" for entry, reason in reasons.items() if reason]
 
 
 def _fault(path: Path, *, to_the_end: bool) -> str | None:
