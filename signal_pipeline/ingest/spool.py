@@ -223,24 +223,21 @@ class Spool:
         identity, size = identity_of(path), path.stat().st_size
         received_on = _written_on(path)
         items: list[AcceptedEvent | Drop] = [*batch.events, *batch.drops]
-        if write_once(writer, items, received_on, identity, size):
+        if write_once(writer, items, received_on, identity, size) is None:
             return
-        refused = [
-            item
-            for number, item in enumerate(items)
-            if not write_once(
-                writer,
-                [item],
-                received_on,
-                hashlib.sha256(identity + number.to_bytes(4)).digest(),
-                size,
-            )
-        ]
+        refused, reasons = list[AcceptedEvent | Drop](), dict[str, None]()
+        for number, item in enumerate(items):
+            own_identity = hashlib.sha256(identity + number.to_bytes(4)).digest()
+            reason = write_once(writer, [item], received_on, own_identity, size)
+            if reason is not None:
+                refused.append(item)
+                reasons[reason] = None
         if refused:
             logger.error(
-                "%d of %d events of a spooled file are kept with the suffix .refused",
+                "%d of %d events of a spooled file are kept with the suffix .refused: %s",
                 len(refused),
                 len(items),
+                "; ".join(reasons),
             )
             self._write(refused_file(path), _encode(refused, batch.key_id, batch.hash_rules))
 

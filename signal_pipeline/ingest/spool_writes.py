@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 
+from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.drop_log import kinds_of_drops, log_drops
 from signal_pipeline.ingest.writer import EventWriter, prepare
-from signal_pipeline.postgres.database import Connection, DatabaseError
+from signal_pipeline.postgres.database import DAY_AHEAD, Connection, DatabaseError
 from signal_pipeline.postgres.query import query
 
 # The beginnings of the SQLSTATEs of errors that the row itself causes: bad data, a constraint, a
@@ -26,17 +27,18 @@ def write_once(
     received_on: date,
     identity: bytes,
     size: int,
-) -> bool:
+) -> str | None:
     """Store items under an identity, unless they were stored before.
 
-    Return False if they are damaged, or if PostgreSQL will never take them. Raises DatabaseError
-    for everything else. Then nothing is stored, unless the connection was lost during the commit;
-    the next call with the same identity notices that.
+    Return None if they are stored. If they are damaged, or if PostgreSQL will never take them,
+    return why not, without a value. Raises DatabaseError for everything else. Then nothing is
+    stored, unless the connection was lost during the commit; the next call with the same identity
+    notices that.
     """
     try:
         batch = prepare(items)
-    except ValueError:  # An id or a hash is damaged.
-        return False
+    except ValueError:
+        return "an id or a hash is damaged"
 
     def claim_identity(connection: Connection) -> None:
         row = connection.execute(
@@ -50,11 +52,11 @@ def write_once(
     try:
         outcomes = writer.write(batch, claim_identity, received_on)
     except _AlreadyStored:
-        return True
+        return None
     except DatabaseError as error:
-        if not (error.sqlstate or "").startswith(_REFUSED_FOR_GOOD):
+        if not _is_for_good(error, items):
             raise
-        return False
+        return str(error)
     # The drops of the file were logged when it was spooled.
     log_drops(
         kinds_of_drops(
@@ -63,4 +65,17 @@ def write_once(
             if isinstance(item, AcceptedEvent)
         )
     )
-    return True
+    return None
+
+
+def _is_for_good(error: DatabaseError, items: Sequence[AcceptedEvent | Drop]) -> bool:
+    """Return whether PostgreSQL will never take these items.
+
+    A day that lies ahead by PostgreSQL's clock alone waits for that clock. One that lies ahead by
+    this machine's clock too is from a time when this clock was wrong: it could hold up the spool
+    for years.
+    """
+    if error.sqlstate == DAY_AHEAD:
+        tomorrow = today_utc() + timedelta(days=1)
+        return any(isinstance(item, AcceptedEvent) and item.day > tomorrow for item in items)
+    return (error.sqlstate or "").startswith(_REFUSED_FOR_GOOD)

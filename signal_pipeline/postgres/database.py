@@ -29,9 +29,11 @@ TRANSACTION_ATTEMPTS = 8
 # SQLSTATEs, or their first characters. Each of these ends the connection. A cancelled statement
 # (57014) says nothing about the server, so it is not among them.
 _LOST = ("08", "57P", "25P03", "25P04")
+# Of signal.ensure_day and signal.make_partition: by PostgreSQL's clock the day lies ahead.
+DAY_AHEAD = "SG001"
 # No room, too many connections, a fault of the disk (53, 58030); a read-only server, such as a
-# standby that is not yet promoted (25006); an unknown outcome (40003).
-_REFUSING_WORK = ("53", "58030", "25006", "40003")
+# standby that is not yet promoted (25006); an unknown outcome (40003); a clock that is behind.
+_REFUSING_WORK = ("53", "58030", "25006", "40003", DAY_AHEAD)
 # Also a lost race (40001, 40P01), and a lock or a statement that was given up (55P03, 57014).
 _TRANSIENT = (*_REFUSING_WORK, "40001", "40P01", "55P03", "57014")
 # Out of memory, over a limit such as `temp_file_limit`: a smaller statement can still succeed.
@@ -200,8 +202,8 @@ def fault_of_statement(error: psycopg.Error) -> DatabaseError:
 
 
 def _without_values(error: psycopg.Error) -> DatabaseError:
-    # Our own guards (P0001) word their messages without values of a row.
-    if isinstance(error, errors.RaiseException):
+    # Our own guards (P0001, and that of the clock) word their messages without values of a row.
+    if isinstance(error, errors.RaiseException) or error.sqlstate == DAY_AHEAD:
         return DatabaseError(error.diag.message_primary or "refused", error.sqlstate)
     if (
         error.sqlstate.startswith(_LOST)

@@ -100,9 +100,13 @@ def closing_lock(folder: Path) -> Iterator[None]:
 
 
 def test_bad_events_are_set_aside(
-    api_settings: Settings, api_database: Database, rows: Connection, tmp_path: Path
+    api_settings: Settings,
+    api_database: Database,
+    rows: Connection,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Of a spooled file, only the events that PostgreSQL refuses are set aside."""
+    """Of a spooled file, only the events that PostgreSQL refuses are set aside; the log says why."""
     with closing(Ingest.from_settings(api_settings, api_database)) as ingest:
         inputs = [event(), event(appName="cms"), event(), event(appName="none"), event()]
         checked = [
@@ -137,6 +141,11 @@ def test_bad_events_are_set_aside(
                 file.write_bytes(copy)
         finally:
             rows.execute("alter table signal.books drop constraint no_cms")
+    reason = "CheckViolation, SQLSTATE 23514, table books, constraint no_cms"
+    assert (
+        f"1 of 5 events of a spooled file are kept with the suffix .refused: PostgreSQL refused a statement: {reason}"
+        in caplog.messages
+    )
 
 
 def _event(settings: Settings, database: Database, **changes: object) -> AcceptedEvent:

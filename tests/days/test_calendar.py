@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 
 import psycopg
 import pytest
 from psycopg import sql
-from support.days import today
+from support.days import days_ago, today
 
 from signal_pipeline.days import calendar
 from signal_pipeline.days.calendar import DayInUseError, day_from_text, day_lock
-from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.database import (
+    DAY_AHEAD,
+    Connection,
+    Database,
+    DatabaseError,
+    safe_errors,
+)
 
 
-@pytest.mark.parametrize("days", [-402, 2])  # Midnight can have passed since the migration.
-def test_no_day_outside_the_calendar_of_the_database_can_be_made(
-    connection: Connection, days: int
+def test_no_day_before_the_start_date_can_be_made(connection: Connection) -> None:
+    with pytest.raises(psycopg.errors.RaiseException, match="no day .*: days run from"):
+        connection.execute("select signal.ensure_day(%s)", [days_ago(402)])
+    with pytest.raises(psycopg.errors.RaiseException, match="no partition of .*: days run from"):
+        connection.execute("select signal.make_partition(%s)", [days_ago(402)])
+
+
+@pytest.mark.parametrize(("function", "days"), [("ensure_day", 2), ("make_partition", 8)])
+def test_no_day_that_lies_ahead_can_be_made(
+    connection: Connection, function: str, days: int
 ) -> None:
-    with pytest.raises(psycopg.errors.RaiseException, match="days run from"):
-        connection.execute("select signal.ensure_day(%s)", [today() + timedelta(days=days)])
-
-
-@pytest.mark.parametrize("days", [-402, 8])
-def test_no_partition_outside_the_calendar_of_the_database_can_be_made(
-    connection: Connection, days: int
-) -> None:
-    with pytest.raises(psycopg.errors.RaiseException, match="no partition of"):
-        connection.execute("select signal.make_partition(%s)", [today() + timedelta(days=days)])
+    """It is no fault of an event: one of the clocks is wrong."""
+    call = sql.SQL("select signal.{}(%s)").format(sql.Identifier(function))
+    with pytest.raises(DatabaseError, match="PostgreSQL's clock says ....-..-..") as refused:  # noqa: SIM117
+        with safe_errors():
+            connection.execute(call, [days_ago(-days)])
+    assert refused.value.sqlstate == DAY_AHEAD
+    assert refused.value.is_transient
 
 
 @pytest.mark.parametrize("text", ["20260304", "2026-W10-3", "2026-W10", "2026-3-4", " 2026-03-04"])

@@ -125,7 +125,7 @@ def test_data_of_the_previous_version_is_migrated(bundle: SignalBundle, empty: D
         connection.execute("insert into signal.audit (action) values ('purge')")
     upgraded = bundle.over(empty)
     upgraded.migrate()
-    assert upgraded.rows("select version_num from signal.alembic_version") == [("0015",)]
+    assert upgraded.rows("select version_num from signal.alembic_version") == [("0016",)]
     assert upgraded.rows("select action, actor from signal.audit") == [("purge", None)]
     upgraded.fill(yesterday(), 5)
 

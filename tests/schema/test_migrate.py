@@ -229,6 +229,23 @@ def test_a_rollup_that_was_removed_before_lacks_no_day(
         ).fetchall() == [(days_ago(2), True)]
 
 
+def test_a_day_that_lost_its_partition_before_gets_one(
+    empty: Database, models: Models, tmp_path: Path
+) -> None:
+    """Until migration 0016 its events could not be stored, and it could not be purged."""
+    day = days_ago(1)
+    lost = f"select count(*) from pg_class where relname = 'events_{day:%Y%m%d}'"
+    migrate_to(empty, "0015")
+    with empty.connect() as connection:
+        connection.execute("select signal.ensure_day(%s)", [day])
+        connection.execute(f"drop table signal.events_{day:%Y%m%d}")  # type: ignore[arg-type]
+        connection.execute("select signal.ensure_day(%s)", [day])
+        assert count(connection, lost) == 0
+        migrate(empty, configured(empty, tmp_path), models)
+        connection.execute("select signal.ensure_day(%s)", [day])
+        assert count(connection, lost) == 1
+
+
 def test_processes_that_migrate_at_once_agree(
     empty: Database, models: Models, tmp_path: Path
 ) -> None:
