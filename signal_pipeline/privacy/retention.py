@@ -26,10 +26,17 @@ from signal_pipeline.days.calendar import (
 )
 from signal_pipeline.days.placement import partition_bytes
 from signal_pipeline.errors import SignalError
-from signal_pipeline.postgres.database import Connection, Database, run_with_retries
-from signal_pipeline.postgres.locks import run_in_short_tries
+from signal_pipeline.postgres.database import (
+    Connection,
+    Database,
+    DatabaseError,
+    DatabaseUnreachableError,
+    run_with_retries,
+    safe_errors,
+)
 from signal_pipeline.postgres.query import query
 from signal_pipeline.privacy import audit_log
+from signal_pipeline.privacy.partition_drop import drop_partition
 from signal_pipeline.privacy.purge_proof import (
     PurgeFacts,
     UnprovenError,
@@ -43,7 +50,6 @@ from signal_pipeline.rollups.models import Models
 logger = logging.getLogger(__name__)
 
 OVERDUE_DAYS = 7
-DROP_PATIENCE_SECONDS = 60.0
 PATIENCE_SECONDS = 30  # For every other lock.
 OPEN_DAY: LiteralString = "select version from signal.days where day = %s and state = 'open'"
 
@@ -68,9 +74,9 @@ class _PurgedMeanwhileError(UnprovenError):
 class PurgeResult:
     """What a run of the retention did, or with `dry_run` would do.
 
-    `kept` holds the days that are due and failed their proof, and the days that are due by a clock
-    alone, each with the reason. `refusal` says why days that are due by a clock alone are kept; it
-    is also set if the clocks differ and there is no such day.
+    `kept` holds the days that are due and failed their proof or could not be deleted, and the days
+    that are due by a clock alone, each with the reason. `refusal` says why days that are due by a
+    clock alone are kept; it is also set if the clocks differ and there is no such day.
     """
 
     dry_run: bool
@@ -121,11 +127,16 @@ def purge_due_days(
 ) -> PurgeResult:
     """Purge every due day that passes its proof.
 
-    A day that fails is kept and named, and holds up no other. With an `as_of` before today (UTC),
-    only days that were due on that date are purged. An `as_of` after today is allowed only with
-    `dry_run`, and then the calendar alone decides. Otherwise, days that are due by the clock alone
-    are kept too if there are more than `confirm_days` of them, or if the clocks differ. Days that
-    `as_of` leaves alone are counted as well, since a confirmation makes them due for later runs.
+    A day that fails, or that PostgreSQL refuses to purge, is kept and named, and holds up no other;
+    only a lost connection ends the run (DatabaseUnreachableError). A dry run does not try to drop a
+    day's table, so it cannot know whether PostgreSQL would refuse that.
+
+    With an `as_of` before today (UTC), only days that were due on that date are purged. An `as_of`
+    after today is allowed only with `dry_run`, and then the calendar alone decides. Otherwise, days
+    that are due by the clock alone are kept too if there are more than `confirm_days` of them, or
+    if the clocks differ. Days that `as_of` leaves alone are counted as well, since a confirmation
+    makes them due for later runs.
+
     `actor` is explained in `privacy/audit_log.py`. `run_id` names the Dagster run whose config set
     `confirm_days`.
     """
@@ -150,13 +161,18 @@ def purge_due_days(
         result.refusal = judgement.refusal(clock_only if asked_for else [])
         for day in due_days(connection, first_kept):
             try:
-                _purge(connection, proving, day, models, actor, dry_run=dry_run)
+                with safe_errors():
+                    _purge(connection, proving, day, models, actor, dry_run=dry_run)
                 result.purged.append(day)
             except _PurgedMeanwhileError:
                 logger.info("day %s was purged by another run", day)
-            except UnprovenError as unproven:
-                result.kept[day] = str(unproven)
-                logger.warning("day %s is due but kept: %s", day, unproven)
+            except DatabaseUnreachableError:
+                raise
+            # Also a refusal that can pass: days go oldest first, so one that PostgreSQL refuses
+            # each night would otherwise hold up all later ones for ever.
+            except (UnprovenError, DatabaseError) as why:
+                result.kept[day] = str(why)
+                logger.warning("day %s is due but kept: %s", day, why)
         # Another run that held a day for long can have purged it after this one gave up.
         still_due = due_days(connection, first_kept)
         result.kept = {day: why for day, why in result.kept.items() if day in still_due}
@@ -287,7 +303,7 @@ def _purge_locked(
             "update signal.days set state = 'purged', incomplete = %s where day = %s",
             [forced is not None, day],
         )
-        _drop_partition(connection, day)
+        drop_partition(connection, day)
 
 
 def _read_version(connection: Connection, day: date, statement: LiteralString) -> int:
@@ -316,14 +332,3 @@ def _read_facts(
             f"a table that its proof reads was in use for {PATIENCE_SECONDS} s: a later try can"
             " succeed"
         ) from None
-
-
-def _drop_partition(connection: Connection, day: date) -> None:
-    """Drop the day's partition, waiting for its lock in short tries."""
-    # Each try is a savepoint, so that a failed one does not undo the deletes of the transaction.
-    if not run_in_short_tries(
-        connection, "select signal.drop_partition(%s)", [day], DROP_PATIENCE_SECONDS
-    ):
-        raise UnprovenError(
-            f"its partition was in use for {DROP_PATIENCE_SECONDS:.0f} s: a later try can succeed"
-        )

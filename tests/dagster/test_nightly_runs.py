@@ -167,6 +167,32 @@ def test_a_day_at_fault_is_kept(
     assert states == [(good, "purged"), (bad, "open")]
 
 
+def test_a_day_that_postgresql_refuses_to_purge_is_named(
+    run: Run, fill: Callable[..., None], connection: Connection
+) -> None:
+    """It is kept like a day at fault: the run succeeds, and a check is red."""
+    kept, good = due_day(2), due_day(1)
+    for day in (kept, good):
+        fill(day)
+        assert run("rollups_job", day).success
+    connection.execute(
+        f"create view public.of_one_day as select * from signal.events_{kept:%Y%m%d}"  # type: ignore[arg-type]
+    )
+    result = run("nightly_job", yesterday())
+    assert result.success
+    (made,) = result.asset_materializations_for_node("expired_raw_events")
+    assert made.metadata["purged"].value == [str(good)]
+    reasons = made.metadata["kept"].value
+    assert isinstance(reasons, dict)
+    assert list(reasons) == [str(kept)]
+    assert "view public.of_one_day depends on table" in reasons[str(kept)]
+    (check,) = [
+        e for e in result.get_asset_check_evaluations() if e.check_name == "nothing_expired"
+    ]
+    assert not check.passed
+    assert "the last run of expired_raw_events says why" in (check.description or "")
+
+
 def test_a_bad_landed_file_by_night(
     run: Run,
     environment: Settings,

@@ -15,7 +15,7 @@ from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.privacy.erasure import Subject, erase
 
 DUE = today_utc() - timedelta(days=181)
-STEPS = ["prove", "audit_log.record", "_drop_partition"]
+STEPS = ["prove", "audit_log.record", "drop_partition"]
 
 # Runs a purge that stops for ever before or after one of its steps.
 PURGE = """

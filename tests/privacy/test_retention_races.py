@@ -24,7 +24,7 @@ from signal_pipeline.days.coverage import Coverage
 from signal_pipeline.days.receipts import list_receipts
 from signal_pipeline.ingest.pipeline import Counts, Ingest
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.privacy import retention
+from signal_pipeline.privacy import partition_drop, retention
 from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.reports import of_raw_events as raw_reports
 from signal_pipeline.rollups.build import DayPurgedError
@@ -72,7 +72,7 @@ def test_an_event_between_the_proof_and_the_drop_waits_and_is_too_late(
     then = datetime.fromisoformat(f"{due_day()}T12:00:00+00:00")
     late, drop, came, blocked = (
         ingest_at(then),
-        retention._drop_partition,
+        retention.drop_partition,
         list[Counts](),
         list[int](),
     )
@@ -90,7 +90,7 @@ def test_an_event_between_the_proof_and_the_drop_waits_and_is_too_late(
         drop(purging, day)
 
     writers: list[threading.Thread] = []
-    monkeypatch.setattr(retention, "_drop_partition", drop_with_a_writer_at_the_door)
+    monkeypatch.setattr(retention, "drop_partition", drop_with_a_writer_at_the_door)
     assert purge_due_days(database, models, KEEP).purged == [due_day()]
     writers[0].join(20)
     assert blocked == [1]
@@ -125,7 +125,7 @@ def test_a_purge_gives_up_on_a_partition_in_use_and_names_the_day(
 ) -> None:
     fill(due_day())
     build(due_day())
-    monkeypatch.setattr(retention, "DROP_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(partition_drop, "DROP_PATIENCE_SECONDS", 0.5)
     with closing(database.connect()) as reader, reader.transaction():
         reader.execute("select count(*) from signal.events")
         result = purge_due_days(database, models, KEEP)
@@ -315,7 +315,7 @@ def test_a_report_counts_a_day_that_a_purge_takes_while_it_reads(
         return coverage
 
     monkeypatch.setattr(raw_reports, "read_coverage", read_with_a_purge_behind_it)
-    monkeypatch.setattr(retention, "DROP_PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(partition_drop, "DROP_PATIENCE_SECONDS", 1.0)
     report = raw_reports.raw_report(database, ["day"], {}, due_day(), due_day())
     assert [int(events) for events in frame(report)["events"]] == [25]
     assert purged[0].purged == []

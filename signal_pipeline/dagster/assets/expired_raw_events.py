@@ -56,10 +56,10 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
     ) -> dg.MaterializeResult[None]:
         """Raw days past their retention: deleted once every rollup of the day is proven fresh.
 
-        Each purged day leaves a receipt. A day that fails its proof is kept and named, and does not
-        delay the others. A day that is due by the clock alone is kept unless a person confirms that
-        it is due; the check nothing_overdue also reports it. On a Citus cluster, a run also makes
-        the table partitions of the next days.
+        Each purged day leaves a receipt. A day that fails its proof, or that PostgreSQL refuses to
+        delete, is kept and named, and does not delay the others. A day that is due by the clock
+        alone is kept unless a person confirms that it is due; the check nothing_overdue also
+        reports it. On a Citus cluster, a run also makes the table partitions of the next days.
         """
         settings = load_settings()
         result = purge_due_days(

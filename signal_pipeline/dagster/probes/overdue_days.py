@@ -12,6 +12,12 @@ from signal_pipeline.postgres.database import Connection
 from signal_pipeline.privacy.retention import OVERDUE_DAYS, due_days, judge_due_days
 from signal_pipeline.settings import Settings
 
+# A dry run does not try to drop a day's table.
+_IF_PROVEN = (
+    " If the dry run calls a day due, PostgreSQL refuses to delete it: the last run of"
+    f" {EXPIRED_RAW_EVENTS} says why."
+)
+
 
 def nothing_overdue(connection: Connection, settings: Settings) -> Finding:
     """Check that no raw day is seven days overdue, and that the retention is not refused.
@@ -30,7 +36,7 @@ def nothing_overdue(connection: Connection, settings: Settings) -> Finding:
             f"PRIVACY ALARM: {len(late)} raw day(s) are overdue by {OVERDUE_DAYS} days or more, the"
             f" first is {late[0]}. See `signal-pipeline retention --dry-run` for the reason;"
             " rebuild the day with `backfill`, or delete it with `signal-pipeline retention"
-            f" --purge-incomplete {late[0]} --reason TEXT`."
+            f" --purge-incomplete {late[0]} --reason TEXT`.{_IF_PROVEN}"
         )
     if not found:
         return Finding(True, f"No raw day is {OVERDUE_DAYS} days overdue.")
@@ -46,7 +52,8 @@ def nothing_expired(connection: Connection, settings: Settings) -> Finding:
     return Finding(
         False,
         f"{len(due)} raw day(s) are due but kept, the first is {due[0]}: run `signal-pipeline"
-        " retention --dry-run` for the reason, then `signal-pipeline backfill` for those days.",
+        " retention --dry-run` for the reason, then `signal-pipeline backfill` for those days."
+        f"{_IF_PROVEN}",
         {"days": [str(day) for day in due]},
     )
 
