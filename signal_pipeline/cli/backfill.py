@@ -39,12 +39,12 @@ def backfill(
     as_json: Json = False,
 ) -> None:
     """Rebuild the rollups of the days from --from to --to through Dagster."""
-    from signal_pipeline.dagster.backfill import PURGED, chosen_models, plan_backfill
-    from signal_pipeline.rollups.models import load_models
-
     check_order(first, last)
     if diff and not plan:
         raise UsageError("--diff needs --plan: it only shows what would change")
+    from signal_pipeline.dagster.backfill import PURGED, chosen_models, plan_backfill
+    from signal_pipeline.rollups.models import load_models
+
     settings, models = load_settings(), load_models()
     chosen = chosen_models(models, rollup or [])
     database = open_database(settings)

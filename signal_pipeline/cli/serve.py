@@ -36,9 +36,9 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the GraphQL subgraph."""
+    number = _parse_workers(workers)
     from signal_pipeline.api.server import WithoutGatewayError, run_server
 
-    number = _parse_workers(workers)
     logging.getLogger("signal_pipeline").setLevel(logging.INFO)
     settings, gateway = load_settings(), not no_gateway
     try:
