@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.commands import run_in
 
 from signal_pipeline.reports.dimensions import KEYS
 from signal_pipeline.rollups.models import load_models
@@ -26,15 +27,9 @@ def complete(*words: str, cwd: Path, script: str = "bash", **changes: str) -> li
         "zsh": {"_TYPER_COMPLETE_ARGS": " ".join(["signal-pipeline", *words])},
     }[script]
     plain = {name: value for name, value in os.environ.items() if not name.startswith("SIGNAL")}
-    done = subprocess.run(
-        [PROGRAM],
-        env={**plain, "_SIGNAL_PIPELINE_COMPLETE": f"complete_{script}", **asked, **changes},
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stderr == ""
+    script_of = {"_SIGNAL_PIPELINE_COMPLETE": f"complete_{script}"}
+    done = run_in({**plain, **script_of, **asked, **changes}, cwd=cwd)
+    assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.split("\n")[:-1] if done.stdout.strip() else []
 
 

@@ -1,4 +1,8 @@
-"""The command as a user runs it: a real process with the environment of the test."""
+"""The command as a user runs it: a real process with the environment of the test.
+
+A command that a test waits for is a fork of a process that has loaded what it loads
+(`support/forked.py`). What a test starts in the background starts anew.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+from support.forked import run_forked
 
 Done = subprocess.CompletedProcess[str]
 Signal = Callable[..., Done]
@@ -31,12 +37,28 @@ def run_command(
 
     Keyword arguments change the environment.
     """
-    command = [*PROGRAM[:-1], program, *map(str, arguments)]
     env = environment_with(changes)
-    done = subprocess.run(command, input=stdin, capture_output=True, env=env, cwd=cwd, check=False)
-    return subprocess.CompletedProcess(
-        command, done.returncode, done.stdout.decode(), done.stderr.decode()
-    )
+    return run_in(env, *arguments, cwd=cwd, stdin=stdin, program=program)
+
+
+def run_in(
+    env: dict[str, str],
+    *arguments: object,
+    cwd: Path,
+    stdin: bytes = b"",
+    program: str = PROGRAM[-1],
+) -> Done:
+    """Run it in this environment."""
+    words = [*map(str, arguments)]
+    command = [*PROGRAM[:-1], program, *words]
+    if program == PROGRAM[-1] and (answer := run_forked(words, env, cwd, stdin)):
+        code, stdout, stderr = answer
+    else:
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, env=env, cwd=cwd, check=False
+        )
+        code, stdout, stderr = done.returncode, done.stdout, done.stderr
+    return Done(command, code, stdout.decode(), stderr.decode())
 
 
 def start_command(

@@ -26,6 +26,7 @@ import jwt
 from conftest import SECRET
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from support.commands import Done, run_in
 from support.days import today
 from support.traffic import CHROME
 from support.waits import PATIENCE_SECONDS
@@ -262,25 +263,16 @@ def start_server(
     return Server(process, found[0], issuer, log)
 
 
-def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(environment: dict[str, str], *arguments: str) -> Done:
     """Run the command with these settings; it is expected to end by itself."""
     clean = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("SIGNAL", "DAGSTER"))
     }
-    command = [sys.executable, "-c", "from signal_pipeline.cli import main; main()", *arguments]
-    folder = environment.get("SIGNAL_HOME", "/")
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    return subprocess.run(
-        command,
-        env={**clean, **environment},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
+    folder = Path(environment.get("SIGNAL_HOME", "/"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return run_in({**clean, **environment}, *arguments, cwd=folder)
 
 
 def counts(database: Database) -> tuple[int, int]:
