@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -264,17 +263,20 @@ def test_a_day_is_over_only_by_both_clocks_and_to_come_only_by_both(
 def test_every_form_of_a_report_says_it_on_stderr(
     environment: Settings, tmp_path: Path, question: list[str]
 ) -> None:
-    ask = partial(run_command, "report", *question, cwd=tmp_path)
-    for first, last, note in [
-        (BEFORE, BEFORE, before_start(1, f"{BEFORE}")),
-        (tomorrow(), date.max, to_come((date.max - today()).days, f"{tomorrow()} to 9999-12-31")),
-    ]:
-        window = ("--from", first, "--to", last, "--format")
-        done = {form: ask(*window, form) for form in ("table", "csv", "json")}
-        for each in done.values():
-            assert (each.returncode, each.stderr) == (0, f"note: {note}\n")
-        assert json.loads(done["json"].stdout) == []
-        assert len(list(csv.reader(io.StringIO(done["csv"].stdout)))) == 1
+    before = (BEFORE, BEFORE, before_start(1, f"{BEFORE}"))
+    after = (
+        tomorrow(),
+        date.max,
+        to_come((date.max - today()).days, f"{tomorrow()} to 9999-12-31"),
+    )
+    said = {}
+    for (first, last, note), form in ((before, "table"), (after, "csv"), (before, "json")):
+        window = ("--from", first, "--to", last, "--format", form)
+        done = run_command("report", *question, *window, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, f"note: {note}\n")
+        said[form] = done.stdout
+    assert json.loads(said["json"]) == []
+    assert len(list(csv.reader(io.StringIO(said["csv"])))) == 1
 
 
 def test_a_database_without_a_start_date_is_told_to_migrate(
