@@ -62,6 +62,7 @@ class SpoolingIngest:
         self._revive = revive
         self._clock = clock
         self._next_try = 0.0
+        self._kept_because = ""
 
     @property
     def has_spool(self) -> bool:
@@ -163,11 +164,14 @@ class SpoolingIngest:
             self._try_to_revive()
             return False
         except (DatabaseError, SpoolError) as error:
-            logger.error("the spool is kept: %s", error)
+            if str(error) != self._kept_because:  # Each request tries again.
+                logger.error("the spool is kept: %s", error)
+            self._kept_because = str(error)
             return False
         except Exception as error:
             logger.error("draining the spool failed: %s", type(error).__name__)
             return False
+        self._kept_because = ""
         return True
 
 

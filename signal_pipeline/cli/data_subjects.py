@@ -60,7 +60,7 @@ def erase(
         dry_run=dry_run,
         on_interruption=partial(_show_interrupted, as_json=as_json),
     )
-    certificate.notes += notes_on_waiting_files(waiting, waiting_files(settings))
+    certificate.notes += notes_on_waiting_files(settings, waiting)
     certificate.notes += id_notes
     _show_certificate(certificate)
     _show_notes(certificate.notes)
@@ -81,7 +81,8 @@ def _check_spool(settings: Settings) -> None:
     if files := spool_files(settings):
         raise SignalError(
             f"{len(files)} file(s) wait in SIGNAL_SPOOL_DIR, where an erasure does not reach: let"
-            " `serve` store them, delete those with the suffix .refused, then erase"
+            " `serve` store them (restart it if they stay), delete those with the suffix .refused,"
+            " then erase"
         )
 
 
@@ -258,7 +259,7 @@ def subject(
         f"{len(found.rows):,} event(s) on {day} with"
         f" {'these hashes' if found.user_hashes[1:] else 'this hash'}"
     )
-    _show_notes([*found.notes, *notes_on_waiting_files(waiting, waiting_files(settings))])
+    _show_notes([*found.notes, *notes_on_waiting_files(settings, waiting)])
     if export is not None:
         export_rows(found.rows, export)
         console.say(f"written to {export}; delete it when the request is answered")

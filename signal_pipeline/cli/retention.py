@@ -91,5 +91,7 @@ def retention(
     show_purged(result)
     if as_json:
         console.print_json(result.as_dict())
+    if result.fault:
+        raise SignalError(result.fault)
     if result.refusal and not dry_run:
         raise SignalError(f"{result.refusal.reason}{confirm_advice(result.refusal)}")

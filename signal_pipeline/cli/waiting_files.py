@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from signal_pipeline.errors import SignalError
 from signal_pipeline.settings import Settings
 
 
@@ -24,13 +25,18 @@ def waiting_files(settings: Settings) -> dict[str, set[Path]]:
     }
 
 
-def notes_on_waiting_files(before: dict[str, set[Path]], after: dict[str, set[Path]]) -> list[str]:
-    """Return notes on files that waited before or after the database was read.
+def notes_on_waiting_files(settings: Settings, before: dict[str, set[Path]]) -> list[str]:
+    """Return notes on files that waited before the database was read (`before`), or wait now.
 
-    Without them, an officer could believe that nothing is there.
+    Without them, an officer could believe that nothing is there. If the files cannot be listed now,
+    a note says so, since an error would cost the answer.
     """
+    try:
+        now = waiting_files(settings)
+    except (OSError, SignalError) as error:
+        return [f"the files that wait now cannot be listed, nor looked at: {error}"]
     notes = []
-    for place, waiting in after.items():
+    for place, waiting in now.items():
         if waiting:
             notes.append(
                 f"{len(waiting)} file(s) wait in {place}: their events are not stored yet, and were"

@@ -97,6 +97,7 @@ class Spool:
         self._shares = shares
         self._expired_on = date.min
         self._lock = lock_spool(folder)
+        self._left: set[Path] = set()  # Until the next start.
         # These files are from a process that was killed before it acknowledged their events.
         for draft in unfinished_files(folder):
             draft.unlink()
@@ -104,7 +105,6 @@ class Spool:
             if not is_spooled_file(path):
                 self._set_aside(path, "its name is not that of a spooled file")
         self._listed: deque[Path] = deque()
-        self._left: set[Path] = set()  # Until the next start.
         self._bytes = 0
         self._list_waiting()
         self._number = number_of(self._listed[-1]) if self._listed else 0
@@ -203,10 +203,11 @@ class Spool:
         if batch is not None:
             self._store(path, batch, writer_of(batch.key_id, batch.hash_rules))
             try:
-                path.unlink()
-                sync_folder(self._folder)
+                path.unlink(missing_ok=True)
             except OSError as error:  # After the next start it is not stored twice.
                 self._leave(path, "is stored and cannot be removed", error)
+            else:
+                sync_folder(self._folder)
         self._bytes -= size
 
     def _list_waiting(self) -> None:
@@ -240,6 +241,7 @@ class Spool:
                 "; ".join(reasons),
             )
             self._write(refused_file(path), _encode(refused, batch.key_id, batch.hash_rules))
+        write_once(writer, [], received_on, identity, size)  # The whole file is done.
 
     def _write(self, path: Path, data: bytes) -> None:
         """Write a whole file and sync it. Raises SpoolError if that fails."""

@@ -202,8 +202,8 @@ def fault_of_statement(error: psycopg.Error) -> DatabaseError:
 
 
 def _without_values(error: psycopg.Error) -> DatabaseError:
-    # Our own guards (P0001, and that of the clock) word their messages without values of a row.
-    if isinstance(error, errors.RaiseException) or error.sqlstate == DAY_AHEAD:
+    # Our own guards (P0001, and SQLSTATEs in SG) word their messages without values of a row.
+    if isinstance(error, errors.RaiseException) or (error.sqlstate or "").startswith("SG"):
         return DatabaseError(error.diag.message_primary or "refused", error.sqlstate)
     if (
         error.sqlstate.startswith(_LOST)

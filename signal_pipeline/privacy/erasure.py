@@ -119,7 +119,7 @@ def _fill_certificate(
             and (refusal := why_nothing_is_kept(connection, subject.day))
         ):
             raise NothingKeptError(refusal)
-        certificate.notes = notes_on(connection, subject.kind, subject.day, certificate.days)
+        certificate.notes = notes_on(connection, subject.kind, subject.day)
 
 
 def _entity_rollups(connection: Connection) -> list[sql.Identifier]:

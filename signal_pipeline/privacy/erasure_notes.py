@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date
 
 from psycopg.rows import scalar_row
@@ -10,16 +9,13 @@ from psycopg.rows import scalar_row
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.days.coverage import days_note, today_notes
 from signal_pipeline.postgres.database import Connection
-from signal_pipeline.privacy.erasure_certificate import ErasedDay, SubjectKind
+from signal_pipeline.privacy.erasure_certificate import SubjectKind
 
 
-def notes_on(
-    connection: Connection, kind: SubjectKind, day: date | None, found: Sequence[ErasedDay]
-) -> list[str]:
+def notes_on(connection: Connection, kind: SubjectKind, day: date | None) -> list[str]:
     """Return notes on events that are deleted already, still to come, or have another hash.
 
-    `day` is the only day that can hold the subject, or None if any day can. `found` holds the days
-    that held anything of the subject.
+    `day` is the only day that can hold the subject, or None if any day can.
     """
     if day is not None:
         return [*today_notes(connection, day), *_hash_notes(connection, day)]
@@ -30,11 +26,9 @@ def notes_on(
     )
     scalar = connection.cursor(row_factory=scalar_row)
     purged = scalar.execute("select day from signal.days where state = 'purged'").fetchall()
-    # An entity can have events on any day. A session has them on one date only.
-    dates = [each.day for each in found] if kind == "session" else []
     return [
         *days_note(purged, f"are purged: their raw events were deleted earlier, and {left}"),
-        *today_notes(connection, max(dates, default=today_utc())),
+        *today_notes(connection, today_utc()),
     ]
 
 

@@ -11,13 +11,18 @@ from signal_pipeline.postgres.locks import run_in_short_tries
 from signal_pipeline.privacy.purge_proof import UnprovenError
 
 DROP_PATIENCE_SECONDS = 60.0
+MAX_OBJECTS = 3  # How many objects that depend on the table are named.
+
+
+class DropRefusedError(UnprovenError):
+    """The day passes its proof, but PostgreSQL does not drop its table; the text says why."""
 
 
 def drop_partition(connection: Connection, day: date) -> None:
     """Drop the day's partition, if it has one, waiting for its lock in short tries.
 
     The caller's transaction has written the day's receipt. Raises UnprovenError if the partition
-    stays in use, or if somebody's objects or rights are in the way.
+    stays in use, and DropRefusedError if somebody's objects or rights are in the way.
     """
     table = f"signal.events_{day:%Y%m%d}"
     try:
@@ -28,13 +33,13 @@ def drop_partition(connection: Connection, day: date) -> None:
         )
     except errors.DependentObjectsStillExist as error:
         # Unlike other details, this one holds names of objects alone.
-        objects = "; ".join((error.diag.message_detail or table).splitlines())
-        raise UnprovenError(
+        objects = "; ".join((error.diag.message_detail or table).splitlines()[:MAX_OBJECTS])
+        raise DropRefusedError(
             f"PostgreSQL does not drop its table while other objects depend on it ({objects}):"
             " drop those objects"
         ) from None
     except errors.InsufficientPrivilege:
-        raise UnprovenError(
+        raise DropRefusedError(
             f"its table {table} belongs to another login, or this login may not purge: make the"
             " owner of signal.events its owner, and give this login signal_admin"
         ) from None

@@ -20,7 +20,7 @@ from signal_pipeline.rollups.models import Models
 
 
 class UnprovenError(Exception):
-    """The day fails its proof; the text says why."""
+    """The day is kept, since it fails its proof or cannot be deleted; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from signal_pipeline.postgres.database import (
 )
 from signal_pipeline.postgres.query import query
 from signal_pipeline.privacy import audit_log
-from signal_pipeline.privacy.partition_drop import drop_partition
+from signal_pipeline.privacy.partition_drop import DropRefusedError, drop_partition
 from signal_pipeline.privacy.purge_proof import (
     PurgeFacts,
     UnprovenError,
@@ -76,13 +76,26 @@ class PurgeResult:
 
     `kept` holds the days that are due and failed their proof or could not be deleted, and the days
     that are due by a clock alone, each with the reason. `refusal` says why days that are due by a
-    clock alone are kept; it is also set if the clocks differ and there is no such day.
+    clock alone are kept; it is also set if the clocks differ and there is no such day. `refused`
+    holds the days that PostgreSQL refused to purge, though nothing is wrong with their proof.
     """
 
     dry_run: bool
     purged: list[date] = field(default_factory=list)
     kept: dict[date, str] = field(default_factory=dict)
+    refused: list[date] = field(default_factory=list)
     refusal: Refusal | None = None
+
+    @property
+    def fault(self) -> str | None:
+        """Return what PostgreSQL refuses, if it let no day be purged; then it may refuse all."""
+        if self.purged or not self.refused:
+            return None
+        first = self.refused[0]
+        return (
+            f"PostgreSQL refused to purge all {len(self.refused)} day(s) that could be purged; the"
+            f" first is {first}: {self.kept[first]}"
+        )
 
     def as_dict(self) -> dict[str, object]:
         """Return the object that `retention --json` prints."""
@@ -127,9 +140,9 @@ def purge_due_days(
 ) -> PurgeResult:
     """Purge every due day that passes its proof.
 
-    A day that fails, or that PostgreSQL refuses to purge, is kept and named, and holds up no other;
-    only a lost connection ends the run (DatabaseUnreachableError). A dry run does not try to drop a
-    day's table, so it cannot know whether PostgreSQL would refuse that.
+    A day that fails, or that PostgreSQL refuses to purge, is kept and named, and holds up no other.
+    Of the errors of a day, only a lost connection ends the run (DatabaseUnreachableError). A dry
+    run does not try to drop a day's table, so it cannot know whether PostgreSQL would refuse that.
 
     With an `as_of` before today (UTC), only days that were due on that date are purged. An `as_of`
     after today is allowed only with `dry_run`, and then the calendar alone decides. Otherwise, days
@@ -172,10 +185,13 @@ def purge_due_days(
             # each night would otherwise hold up all later ones for ever.
             except (UnprovenError, DatabaseError) as why:
                 result.kept[day] = str(why)
+                if not isinstance(why, UnprovenError) or isinstance(why, DropRefusedError):
+                    result.refused.append(day)
                 logger.warning("day %s is due but kept: %s", day, why)
         # Another run that held a day for long can have purged it after this one gave up.
         still_due = due_days(connection, first_kept)
         result.kept = {day: why for day, why in result.kept.items() if day in still_due}
+        result.refused = [day for day in result.refused if day in result.kept]
         result.kept |= dict.fromkeys(asked_for, BY_THE_CLOCK_ALONE)
         if not dry_run:
             connection.execute(query(__package__, "forget_landed_files"), [window(first_kept)[0]])

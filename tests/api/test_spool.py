@@ -221,6 +221,15 @@ def test_a_file_that_cannot_be_read_holds_up_no_other(
     assert not kept_files(tmp_path)
 
 
+def test_a_file_that_is_no_batch_and_cannot_be_renamed_holds_up_no_start(
+    api_database: Database, tmp_path: Path
+) -> None:
+    (tmp_path / "foreign.spool").touch()
+    (tmp_path / "foreign.refused").mkdir()
+    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
+        assert not spool.waiting
+
+
 def test_a_folder_that_has_become_read_only_holds_up_no_event(
     api_settings: Settings,
     api_database: Database,

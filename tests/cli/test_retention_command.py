@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
-from conftest import Fill
-from support.commands import Signal, last_json
+from conftest import Build, Fill
+from psycopg import sql
+from support.commands import Signal, error_of, last_json
 from support.data_subject import PERSON
 from support.days import due_day, yesterday
 
@@ -55,3 +56,19 @@ def test_a_reason_in_brackets_is_shown_as_it_was_given(signal: Signal, fill: Fil
     refused = signal("retention", "--purge-incomplete", due, "--reason", os.fsdecode(b"\xff"))
     assert refused.returncode == 2
     assert "is not UTF-8 text" in refused.stderr
+
+
+def test_a_run_in_which_postgresql_refuses_every_day_fails(
+    signal: Signal, fill: Fill, build: Build, connection: Connection
+) -> None:
+    """The cause is then probably one for all days, such as tables of another login."""
+    due = due_day()
+    fill(due)
+    build(due)
+    table = sql.Identifier("signal", f"events_{due:%Y%m%d}")
+    connection.execute(sql.SQL("create view public.of_one_day as select * from {}").format(table))
+    done = signal("retention")
+    assert done.returncode == 1
+    assert f"1 day(s) that could be purged; the first is {due}: " in error_of(done)
+    connection.execute("drop view public.of_one_day")
+    assert signal("retention").returncode == 0

@@ -39,12 +39,15 @@ def template(server: str, template: str, models: Models, tmp_path: Path) -> str:
     with psycopg.connect(server, autocommit=True) as connection:
         if connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone():
             return name
-        connection.execute(f"create database {name} template {template}")  # type: ignore[arg-type]
-    database = Database(with_database(server, name))
-    healthy = SignalBundle(database, settings_for(database.url, tmp_path), models)
-    for day in (yesterday(), today()):
-        healthy.fill(day, 200)
-        healthy.build(day)
+        connection.execute(f"drop database if exists {name}_new")  # type: ignore[arg-type]
+        connection.execute(f"create database {name}_new template {template}")  # type: ignore[arg-type]
+        database = Database(with_database(server, f"{name}_new"))
+        healthy = SignalBundle(database, settings_for(database.url, tmp_path), models)
+        for day in (yesterday(), today()):
+            healthy.fill(day, 200)
+            healthy.build(day)
+        # Only now, so that no test copies one that was built in part.
+        connection.execute(f"alter database {name}_new rename to {name}")  # type: ignore[arg-type]
     return name
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from psycopg import sql
@@ -16,7 +16,7 @@ from support.waits import until
 
 from signal_pipeline.ingest.books import ACCEPTED, Outcome
 from signal_pipeline.ingest.writer import EventWriter
-from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.database import Connection, Database, DatabaseError
 from signal_pipeline.privacy.retention import purge_incomplete
 from signal_pipeline.rollups.build import BuildRefusedError
 
@@ -96,3 +96,20 @@ def test_a_writer_that_knew_the_partition_stores_the_event_at_the_second_try(
         writer.write([again])
     assert writer.write([again]) == [ACCEPTED]
     assert count(connection, "select count(*) from signal.events") == 1
+
+
+def test_a_detached_table_is_named_and_its_day_takes_no_event(
+    bundle: SignalBundle, connection: Connection
+) -> None:
+    """Events that wait go on waiting, since the SQLSTATE is none of a fault of theirs."""
+    bundle.fill(DAY)
+    table = sql.Identifier("signal", f"events_{DAY:%Y%m%d}")
+    connection.execute(sql.SQL("alter table signal.events detach partition {}").format(table))
+    with pytest.raises(DatabaseError, match="is detached from signal.events") as refused:
+        bundle.fill(DAY, 5, seed=2)
+    assert refused.value.sqlstate == "SG002"
+    attach = "alter table signal.events attach partition {} for values from ({}) to ({})"
+    bounds = [sql.Literal(f"{day} 00:00:00+00") for day in (DAY, DAY + timedelta(days=1))]
+    connection.execute(sql.SQL(attach).format(table, *bounds))
+    bundle.fill(DAY, 5, seed=2)
+    assert count(connection, "select count(*) from signal.events") == 30

@@ -19,9 +19,12 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 import psutil
+from support.waits import PATIENCE_SECONDS
 
 # A fork leaves the loop, so it ends as a program of these lines ends. Of Signal's own modules it
-# has only those that every command loads: a command that forgets to load another fails.
+# has only those that every command loads: a command that forgets to load another fails. Of
+# libraries it has more, so an import that a command lacks shows where it starts anew, as in
+# tests/cli/test_extras.py.
 PROGRAM = """
 import json, os, socket, sys
 import crawleruseragents, numpy, psycopg, sqlglot.dialects.postgres, sqlglot.lineage
@@ -83,6 +86,7 @@ class _Server:
 
     def __init__(self) -> None:
         self._calls, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._calls.settimeout(PATIENCE_SECONDS)
         self.environment = _read_at_the_start(dict(os.environ))
         plain = {
             name: value
@@ -90,6 +94,7 @@ class _Server:
             if not name.startswith(("SIGNAL", "DAGSTER"))
         }
         quiet = subprocess.DEVNULL
+        self._log = TemporaryFile()  # noqa: SIM115 - as long as the process
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", PROGRAM, str(theirs.fileno())],
@@ -97,7 +102,7 @@ class _Server:
                 pass_fds=[theirs.fileno()],
                 stdin=quiet,
                 stdout=quiet,
-                stderr=quiet,
+                stderr=self._log,
             )
         atexit.register(self._end)
 
@@ -109,13 +114,19 @@ class _Server:
                     socket.send_fds(self._calls, [call], [reading, out.fileno(), err.fileno()])
                 with suppress(BrokenPipeError), os.fdopen(writing, "wb") as pipe:
                     pipe.write(stdin)
-                code = int(self._calls.recv(100))
+                answer = self._calls.recv(100)
+                assert answer, self._last_words()
+                code = int(answer)
             except BaseException:  # The test's time is up: the answer would come to another.
                 self._end()
                 raise
             out.seek(0)
             err.seek(0)
             return code, out.read(), err.read()
+
+    def _last_words(self) -> str:
+        self._log.seek(0)
+        return f"the process that forks has ended: {self._log.read().decode()}"
 
     def _end(self) -> None:
         _server.cache_clear()

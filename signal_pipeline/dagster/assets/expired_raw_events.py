@@ -57,7 +57,8 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
         """Raw days past their retention: deleted once every rollup of the day is proven fresh.
 
         Each purged day leaves a receipt. A day that fails its proof, or that PostgreSQL refuses to
-        delete, is kept and named, and does not delay the others. A day that is due by the clock
+        delete, is kept and named, and does not delay the others. The run fails if PostgreSQL
+        refuses all of them. A day that is due by the clock
         alone is kept unless a person confirms that it is due; the check nothing_overdue also
         reports it. On a Citus cluster, a run also makes the table partitions of the next days.
         """
@@ -84,6 +85,8 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
         except (psycopg.Error, SignalError) as error:
             # The first events of those days make the partitions, only more slowly.
             context.log.warning("not all partitions were made ahead: %s", type(error).__name__)
+        if result.fault:
+            raise dg.Failure(result.fault, allow_retries=False)
         return dg.MaterializeResult(
             metadata={
                 "purged": [str(day) for day in result.purged],

@@ -36,8 +36,21 @@ begin
             using errcode = 'SG001';
     end if;
     perform pg_advisory_xact_lock(hashtext('signal.ensure_day'), wanted - date '2000-01-01');
-    if to_regclass('signal.' || partition_name) is not null then
+    -- The catalog as of now: `to_regclass` can miss a table that another transaction has made while
+    -- this one waited for the lock.
+    if exists (
+        select from pg_inherits as i
+        inner join pg_class as c on c.oid = i.inhrelid
+        where i.inhparent = 'signal.events'::regclass and c.relname = partition_name
+    ) then
         return;
+    end if;
+    if exists (
+        select from pg_class
+        where relname = partition_name and relnamespace = 'signal'::regnamespace
+    ) then
+        raise exception 'signal.% is detached from signal.events: attach it', partition_name
+            using errcode = 'SG002';
     end if;
     -- The lock of the row waits for a purge of the day, and keeps the next one out.
     perform from signal.days where day = wanted for key share;
@@ -68,7 +81,12 @@ declare
 begin
     if known = 'purged'
         or known = 'open'
-        and to_regclass('signal.events_' || to_char(wanted, 'YYYYMMDD')) is not null
+        and exists (
+            select from pg_inherits as i
+            inner join pg_class as c on c.oid = i.inhrelid
+            where i.inhparent = 'signal.events'::regclass
+                and c.relname = 'events_' || to_char(wanted, 'YYYYMMDD')
+        )
     then
         return;
     end if;
