@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,6 +40,20 @@ def ahead(
         yield ingest
 
 
+@pytest.fixture
+def let_it_come(rows: Connection) -> Iterator[Callable[[], None]]:
+    """Makes the day, as PostgreSQL does once its clock is right. It is gone after the test."""
+    day = days_ago(-AHEAD)
+
+    def come() -> None:
+        rows.execute("select signal.make_partition(%s)", [day])
+        rows.execute("insert into signal.days (day) values (%s)", [day])
+
+    yield come
+    rows.execute("delete from signal.days where day = %s", [day])
+    rows.execute(f"drop table if exists signal.events_{day:%Y%m%d}")
+
+
 def _event(ingest: Ingest) -> AcceptedEvent:
     now = datetime.now(UTC) + timedelta(days=AHEAD)
     checked = ingest.acceptance.check_line(json.dumps(event()).encode(), now)
@@ -50,7 +64,7 @@ def _event(ingest: Ingest) -> AcceptedEvent:
 def test_events_wait_in_the_spool_until_the_day_has_come(
     ahead: Ingest,
     api_database: Database,
-    rows: Connection,
+    let_it_come: Callable[[], None],
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -63,14 +77,10 @@ def test_events_wait_in_the_spool_until_the_day_has_come(
         assert "the spool is kept: no day" in caplog.text
         assert [path.suffix for path in kept_files(tmp_path)] == [".spool", ".spool"]
         assert counts(api_database)[0] == before
-        # As once PostgreSQL's clock is right.
-        rows.execute("select signal.make_partition(%s)", [days_ago(-AHEAD)])
-        rows.execute("insert into signal.days (day) values (%s)", [days_ago(-AHEAD)])
+        let_it_come()
         both.drain_spool()
         assert kept_files(tmp_path) == []
     assert counts(api_database)[0] == before + 2
-    rows.execute("delete from signal.days where day = %s", [days_ago(-AHEAD)])
-    rows.execute(f"drop table signal.events_{days_ago(-AHEAD):%Y%m%d}")
 
 
 def test_without_a_spool_the_caller_is_told_to_send_again(ahead: Ingest) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import START_DATE, Fill, _settings
+from conftest import START_DATE, Fill, settings_for
 from hypothesis import given
 from hypothesis import strategies as st
 from support.days import days_ago, today
@@ -184,7 +184,7 @@ def test_without_a_database_the_table_says_so_and_makes_none(tmp_path: Path) -> 
 def test_a_database_that_cannot_answer_is_named(
     server: str, tmp_path: Path, name: str, says: str
 ) -> None:
-    usage = read_usage(_settings(with_database(server, name), tmp_path))
+    usage = read_usage(settings_for(with_database(server, name), tmp_path))
     assert usage.seen is None
     assert says in usage.notes[0]
 
