@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import cache
 from pathlib import Path
 
@@ -26,9 +26,16 @@ from filelock import FileLock, Timeout
 
 from signal_pipeline.days.calendar import first_kept_day, today_utc
 from signal_pipeline.errors import SignalError
-from signal_pipeline.events.browsers import HASH_RULES
 from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.folders import sync_folder
+from signal_pipeline.ingest.spool_batch import (
+    NOT_A_BATCH,
+    SpooledBatch,
+    decode,
+    encode,
+    first_day,
+    written_on,
+)
 from signal_pipeline.ingest.spool_files import (
     identity_of,
     is_spooled_file,
@@ -58,20 +65,6 @@ class SpoolInUseError(SpoolError):
     """The error for a folder that another process holds."""
 
 
-class SpooledBatch(msgspec.Struct):
-    """One file: a batch's events and drops, the id of the secret that hashed them, and the rules.
-
-    `hash_rules` is the version of HASH_RULES. Servers that knew only version 1 did not write it.
-    """
-
-    key_id: str
-    events: list[AcceptedEvent]
-    drops: list[Drop]
-    hash_rules: int = 1
-
-
-# ValueError is for texts that are not UTF-8.
-_NOT_A_BATCH = (msgspec.MsgspecError, ValueError)
 # Other errors of a read, such as too many open files, are not the fault of the file.
 _FAULTS_OF_A_FILE = {errno.EACCES, errno.EIO, errno.EISDIR, errno.EPERM}
 _decode = msgspec.msgpack.Decoder(SpooledBatch).decode
@@ -117,7 +110,7 @@ class Spool:
 
     def append(self, checked: Sequence[AcceptedEvent | Drop]) -> None:
         """Write a batch and sync it. Raises SpoolError if the spool is full or the disk refuses."""
-        data = _encode(checked, self._key_id)
+        data = encode(checked, self._key_id)
         limit = MAX_SPOOL_BYTES // self._shares
         if self._bytes + len(data) > limit:
             raise SpoolError(f"the spool holds {limit >> 20} MB: no more events are taken")
@@ -191,7 +184,7 @@ class Spool:
             return 0, [error]
         for path in paths:
             try:
-                if _first_day(path) < due:
+                if first_day(path) < due:
                     path.unlink()
                     deleted += 1
             except OSError as error:
@@ -222,7 +215,7 @@ class Spool:
         If the database refuses the batch for good, only the bad items are set aside.
         """
         identity, size = identity_of(path), path.stat().st_size
-        received_on = _written_on(path)
+        received_on = written_on(path)
         items: list[AcceptedEvent | Drop] = [*batch.events, *batch.drops]
         if write_once(writer, items, received_on, identity, size) is None:
             return
@@ -240,7 +233,7 @@ class Spool:
                 len(items),
                 "; ".join(reasons),
             )
-            self._write(refused_file(path), _encode(refused, batch.key_id, batch.hash_rules))
+            self._write(refused_file(path), encode(refused, batch.key_id, batch.hash_rules))
         write_once(writer, [], received_on, identity, size)  # The whole file is done.
 
     def _write(self, path: Path, data: bytes) -> None:
@@ -271,8 +264,8 @@ class Spool:
             self._set_aside(path, "its name is not that of a spooled file")
             return None
         try:
-            return _decode(path.read_bytes())
-        except _NOT_A_BATCH:
+            return decode(path.read_bytes())
+        except NOT_A_BATCH:
             self._set_aside(path, "not a batch")
         except OSError as error:
             if error.errno not in _FAULTS_OF_A_FILE:
@@ -312,24 +305,3 @@ def lock_spool(folder: Path) -> FileLock:
             "SIGNAL_SPOOL_DIR is in use: give each server a folder of its own"
         ) from None
     return lock
-
-
-def _first_day(path: Path) -> date:
-    """Return the earliest day in a file, or the day it was written if it is not a batch."""
-    with suppress(*_NOT_A_BATCH):
-        batch = _decode(path.read_bytes())
-        if days := [*(event.day for event in batch.events), *(drop.day for drop in batch.drops)]:
-            return min(days)
-    return _written_on(path)
-
-
-def _written_on(path: Path) -> date:
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC).date()
-
-
-def _encode(
-    items: Sequence[AcceptedEvent | Drop], key_id: str, hash_rules: int = HASH_RULES
-) -> bytes:
-    events = [item for item in items if isinstance(item, AcceptedEvent)]
-    drops = [item for item in items if isinstance(item, Drop)]
-    return msgspec.msgpack.encode(SpooledBatch(key_id, events, drops, hash_rules))

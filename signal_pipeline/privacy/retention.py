@@ -1,9 +1,8 @@
 """Retention: deletes whole UTC days of raw events (requirement 9).
 
-A day goes once its rollups are proven complete. Under the day's lock, one transaction locks the
-day's row, has another connection prove the day, writes the receipt and deletes (invariants 6 and
-9). No single clock is believed: `retention_rule.py` says which days are past their retention,
-`purge_proof.py` what is proven.
+A day goes once its rollups are proven complete. No single clock is believed: `retention_rule.py`
+says which days are past their retention, `day_purge.py` how one of them goes, and `purge_proof.py`
+what is proven.
 """
 
 from __future__ import annotations
@@ -11,38 +10,27 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from datetime import date
-from typing import LiteralString
 
-from psycopg import errors
 from psycopg.rows import scalar_row
-from psycopg.types.json import Jsonb
 
 from signal_pipeline.days.calendar import (
-    DayInUseError,
-    day_lock,
     first_kept_day,
     today_utc,
     window,
 )
-from signal_pipeline.days.placement import partition_bytes
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import (
     Connection,
     Database,
     DatabaseError,
     DatabaseUnreachableError,
-    run_with_retries,
     safe_errors,
 )
 from signal_pipeline.postgres.query import query
 from signal_pipeline.privacy import audit_log
-from signal_pipeline.privacy.partition_drop import DropRefusedError, drop_partition
-from signal_pipeline.privacy.purge_proof import (
-    PurgeFacts,
-    UnprovenError,
-    prove,
-    read_purge_facts,
-)
+from signal_pipeline.privacy.day_purge import PurgedMeanwhileError, open_connection, purge_day
+from signal_pipeline.privacy.partition_drop import DropRefusedError
+from signal_pipeline.privacy.purge_proof import UnprovenError
 from signal_pipeline.privacy.retention_rule import BY_THE_CLOCK_ALONE, Judgement, Refusal, judge
 from signal_pipeline.privacy.seen_days import read_clocks, remember_days, write_confirmed_days
 from signal_pipeline.rollups.models import Models
@@ -50,8 +38,6 @@ from signal_pipeline.rollups.models import Models
 logger = logging.getLogger(__name__)
 
 OVERDUE_DAYS = 7
-PATIENCE_SECONDS = 30  # For every other lock.
-OPEN_DAY: LiteralString = "select version from signal.days where day = %s and state = 'open'"
 
 
 class RetentionError(SignalError):
@@ -64,10 +50,6 @@ class DueByClockError(RetentionError):
     def __init__(self, day: date, refusal: Refusal) -> None:
         super().__init__(f"day {day} was not purged: {refusal.reason}")
         self.refusal = refusal
-
-
-class _PurgedMeanwhileError(UnprovenError):
-    """Another run has purged the day since this one read which days are due."""
 
 
 @dataclass(slots=True)
@@ -156,7 +138,7 @@ def purge_due_days(
     check_as_of(as_of, dry_run=dry_run)
     today = today_utc()
     result = PurgeResult(dry_run)
-    with _connect(database) as connection, _connect(database) as proving:
+    with open_connection(database) as connection, open_connection(database) as proving:
         judgement, clock_only = judge_due_days(connection, retention_days)
         first_kept = judgement.first_kept
         if not dry_run:
@@ -175,9 +157,9 @@ def purge_due_days(
         for day in due_days(connection, first_kept):
             try:
                 with safe_errors():
-                    _purge(connection, proving, day, models, actor, dry_run=dry_run)
+                    purge_day(connection, proving, day, models, actor, dry_run=dry_run)
                 result.purged.append(day)
-            except _PurgedMeanwhileError:
+            except PurgedMeanwhileError:
                 logger.info("day %s was purged by another run", day)
             except DatabaseUnreachableError:
                 raise
@@ -214,7 +196,7 @@ def purge_incomplete(
     """
     if not reason.strip():
         raise RetentionError("a day that fails its proof is deleted only for a stated reason")
-    with _connect(database) as connection, _connect(database) as proving:
+    with open_connection(database) as connection, open_connection(database) as proving:
         judgement, clock_only = judge_due_days(connection, retention_days)
         refusal = judgement.refusal(clock_only)
         if refusal and day in clock_only:
@@ -223,128 +205,7 @@ def purge_incomplete(
             raise RetentionError(f"day {day} is not due for purging, or is purged already")
         try:
             forced = reason.strip()[: audit_log.MAX_REASON]
-            _purge(connection, proving, day, models, actor, forced=forced)
+            purge_day(connection, proving, day, models, actor, forced=forced)
         except UnprovenError as unproven:
             raise RetentionError(f"day {day} was not purged by this run: {unproven}") from None
     return PurgeResult(False, purged=[day])
-
-
-def _connect(database: Database) -> Connection:
-    """Open one of the two connections of a run, with a bound for its waits.
-
-    One purges, and the other reads the raw events of a day while the first has locked the day. The
-    reads need their own connection, because a drop on a cluster runs with the rights of the owner.
-    If the same transaction had read the raw events with the rights of another user, the drop would
-    wait for that read, and so for itself.
-    """
-    connection = database.connect()
-    try:
-        # No hanging session may hold up all later days. And PostgreSQL cannot see that the purge
-        # waits for the proof: a change of a table can wait for the purge while the proof waits for
-        # that change. Without a bound, all three would wait for ever.
-        connection.execute(f"set lock_timeout = '{PATIENCE_SECONDS:d}s'")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _purge(
-    connection: Connection,
-    proving: Connection,
-    day: date,
-    models: Models,
-    actor: bytes | None,
-    *,
-    dry_run: bool = False,
-    forced: str | None = None,
-) -> None:
-    try:
-        with day_lock(connection, day, PATIENCE_SECONDS):
-            if dry_run:
-                _read_version(connection, day, OPEN_DAY)
-                _read_facts(proving, day, models, must_prove=True)
-                return
-            run_with_retries(lambda: _purge_locked(connection, proving, day, models, actor, forced))
-    except (DayInUseError, errors.LockNotAvailable):
-        raise UnprovenError(
-            f"a writer, a build, an erasure or another purge had it in use for {PATIENCE_SECONDS}"
-            " s: a later try can succeed"
-        ) from None
-
-
-def _purge_locked(
-    connection: Connection,
-    proving: Connection,
-    day: date,
-    models: Models,
-    actor: bytes | None,
-    forced: str | None,
-) -> None:
-    with connection.transaction():
-        # It idles while the other connection proves the day.
-        connection.execute("set local idle_in_transaction_session_timeout = 0")
-        # From here no writer can touch the day: each takes FOR KEY SHARE on this row first. Nothing
-        # in this transaction reads the raw events; `_connect` says why.
-        version = _read_version(connection, day, f"{OPEN_DAY} for update")
-        facts, size = _read_facts(proving, day, models, must_prove=forced is None)
-        if facts.version != version:  # A URL of several hosts can lead to a standby.
-            raise UnprovenError("its proof was read from another server, which is behind")
-        connection.execute(
-            query(__package__, "write_receipt"),
-            {
-                "day": day,
-                "raw_events": facts.raw_events,
-                "first_event": facts.first_event,
-                "last_event": facts.last_event,
-                "keys": facts.keys,
-                "accepted": facts.accepted,
-                "erased": facts.erased,
-                "version": facts.version,
-                "incomplete": forced is not None,
-                "reason": forced,
-                "rollups": Jsonb(facts.builds),
-                "bytes": size,
-            },
-        )
-        audit_log.record(
-            connection,
-            "purge" if forced is None else "purge_incomplete",
-            day=day,
-            actor=actor,
-            details={"raw_events": facts.raw_events, "keys": facts.keys, "reason": forced},
-        )
-        connection.execute("delete from signal.event_keys where day = %s", [day])
-        connection.execute(
-            "update signal.days set state = 'purged', incomplete = %s where day = %s",
-            [forced is not None, day],
-        )
-        drop_partition(connection, day)
-
-
-def _read_version(connection: Connection, day: date, statement: LiteralString) -> int:
-    row = connection.execute(statement, [day]).fetchone()
-    if row is None:
-        raise _PurgedMeanwhileError("another run has purged it meanwhile")
-    version: int = row[0]
-    return version
-
-
-def _read_facts(
-    proving: Connection, day: date, models: Models, *, must_prove: bool
-) -> tuple[PurgeFacts, int]:
-    """Return the facts of a day and its bytes.
-
-    Raise UnprovenError if they must prove the day, and do not.
-    """
-    try:
-        with proving.transaction():
-            facts = read_purge_facts(proving, day)
-            if must_prove:
-                prove(proving, day, models, facts)
-            return facts, partition_bytes(proving, day)
-    except errors.LockNotAvailable:
-        raise UnprovenError(
-            f"a table that its proof reads was in use for {PATIENCE_SECONDS} s: a later try can"
-            " succeed"
-        ) from None

@@ -23,11 +23,11 @@ from signal_pipeline.ingest.event_rows import new_event_id
 from signal_pipeline.ingest.pipeline import Ingest, utc_now
 from signal_pipeline.ingest.spool import (
     Spool,
-    SpooledBatch,
     SpoolError,
     SpoolInUseError,
     lock_spool,
 )
+from signal_pipeline.ingest.spool_batch import SpooledBatch
 from signal_pipeline.ingest.spool_files import kept_files, waiting_files, worker_folder
 from signal_pipeline.ingest.spool_folders import gather_spools
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError

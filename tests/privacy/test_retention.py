@@ -23,8 +23,9 @@ from signal_pipeline.days.placement import partition_bytes
 from signal_pipeline.days.receipts import list_receipts
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError
-from signal_pipeline.privacy import retention
+from signal_pipeline.privacy import day_purge
 from signal_pipeline.privacy.erasure import Subject, erase
+from signal_pipeline.privacy.purge_proof import PurgeFacts
 from signal_pipeline.privacy.retention import RetentionError, purge_due_days, purge_incomplete
 from signal_pipeline.rollups.build import BuildRefusedError, DayPurgedError
 from signal_pipeline.rollups.models import Models
@@ -88,13 +89,13 @@ def test_a_server_that_ends_idle_sessions_does_not_end_a_purge_whose_proof_takes
                 sql.Identifier(connection.info.dbname), sql.Identifier(setting)
             )
         )
-    proven = retention.prove
+    proven = day_purge.prove
 
     def prove_slowly(*arguments: Any) -> None:
         arguments[0].execute("select pg_sleep(1)")
         proven(*arguments)
 
-    monkeypatch.setattr(retention, "prove", prove_slowly)
+    monkeypatch.setattr(day_purge, "prove", prove_slowly)
     assert purge_due_days(database, models, KEEP).purged == [due_day()]
 
 
@@ -108,14 +109,14 @@ def test_a_proof_from_a_server_that_is_behind_proves_nothing(
     """A URL of several hosts can lead the connection that proves to a standby."""
     fill(due_day())
     build(due_day())
-    read = retention.read_purge_facts
+    read = day_purge.read_purge_facts
 
-    def read_behind(*arguments: Any) -> retention.PurgeFacts:
+    def read_behind(*arguments: Any) -> PurgeFacts:
         facts = read(*arguments)
         return replace(facts, version=facts.version - 1)
 
     with monkeypatch.context() as behind:
-        behind.setattr(retention, "read_purge_facts", read_behind)
+        behind.setattr(day_purge, "read_purge_facts", read_behind)
         with pytest.raises(RetentionError, match="another server, which is behind"):
             purge_incomplete(database, models, due_day(), "a reason", KEEP)
     assert purge_due_days(database, models, KEEP).purged == [due_day()]

@@ -21,12 +21,12 @@ STEPS = ["prove", "audit_log.record", "drop_partition"]
 PURGE = """
 import sys, time
 from signal_pipeline.postgres.database import Database
-from signal_pipeline.privacy import retention
+from signal_pipeline.privacy import day_purge, retention
 from signal_pipeline.rollups.models import load_models
 
 url, step, moment = sys.argv[1:]
 *owner, name = step.split(".")
-holder = getattr(retention, owner[0]) if owner else retention
+holder = getattr(day_purge, owner[0]) if owner else day_purge
 work = getattr(holder, name)
 
 def stop(*values, **named):

@@ -24,7 +24,7 @@ from signal_pipeline.days.coverage import Coverage
 from signal_pipeline.days.receipts import list_receipts
 from signal_pipeline.ingest.pipeline import Counts, Ingest
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.privacy import partition_drop, retention
+from signal_pipeline.privacy import day_purge, partition_drop, retention
 from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.reports import of_raw_events as raw_reports
 from signal_pipeline.rollups.build import DayPurgedError
@@ -72,7 +72,7 @@ def test_an_event_between_the_proof_and_the_drop_waits_and_is_too_late(
     then = datetime.fromisoformat(f"{due_day()}T12:00:00+00:00")
     late, drop, came, blocked = (
         ingest_at(then),
-        retention.drop_partition,
+        day_purge.drop_partition,
         list[Counts](),
         list[int](),
     )
@@ -90,7 +90,7 @@ def test_an_event_between_the_proof_and_the_drop_waits_and_is_too_late(
         drop(purging, day)
 
     writers: list[threading.Thread] = []
-    monkeypatch.setattr(retention, "drop_partition", drop_with_a_writer_at_the_door)
+    monkeypatch.setattr(day_purge, "drop_partition", drop_with_a_writer_at_the_door)
     assert purge_due_days(database, models, KEEP).purged == [due_day()]
     writers[0].join(20)
     assert blocked == [1]
@@ -148,7 +148,7 @@ def test_a_purge_whose_proof_cannot_read_gives_up(
     """
     fill(due_day())
     build(due_day())
-    monkeypatch.setattr(retention, "PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(day_purge, "PATIENCE_SECONDS", 1)
     with closing(database.connect()) as changing, changing.transaction():
         changing.execute("lock table signal.event_keys in access exclusive mode")
         result = purge_due_days(database, models, KEEP)
@@ -173,7 +173,7 @@ def test_a_day_that_stays_in_use_is_kept_and_holds_up_no_other(
     for day in days:
         fill(day)
         build(day)
-    monkeypatch.setattr(retention, "PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(day_purge, "PATIENCE_SECONDS", 1)
     results = list[retention.PurgeResult]()
     with closing(database.connect()) as hanging, ExitStack() as held:
         if by == "a writer":
@@ -228,13 +228,13 @@ def test_a_day_that_another_run_purges_after_this_one_gave_up_is_not_reported_as
     for day in days:
         fill(day)
         build(day)
-    purge, results = retention._purge, list[retention.PurgeResult]()
+    purge, results = retention.purge_day, list[retention.PurgeResult]()
 
     def purge_after_another_run(  # The other run waits for nothing, and this one gave up on a day.
         connection: Connection, proving: Connection, day: date, *rest: object, **options: object
     ) -> None:
-        monkeypatch.setattr(retention, "_purge", purge)
-        monkeypatch.setattr(retention, "PATIENCE_SECONDS", 1)
+        monkeypatch.setattr(retention, "purge_day", purge)
+        monkeypatch.setattr(day_purge, "PATIENCE_SECONDS", 1)
         connection.execute("set lock_timeout = '1s'")
         with closing(database.connect()) as holding, day_lock(holding, day):
             give_up = pytest.raises(retention.UnprovenError, match="in use")
@@ -243,7 +243,7 @@ def test_a_day_that_another_run_purges_after_this_one_gave_up_is_not_reported_as
         results.append(purge_due_days(database, models, KEEP))
         raise error.value
 
-    monkeypatch.setattr(retention, "_purge", purge_after_another_run)
+    monkeypatch.setattr(retention, "purge_day", purge_after_another_run)
     second = purge_due_days(database, models, KEEP)
     assert results[0].purged == days
     assert (second.purged, second.kept) == ([], {})

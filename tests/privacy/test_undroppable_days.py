@@ -14,7 +14,8 @@ from support.stored import count
 
 from signal_pipeline.days.receipts import list_receipts
 from signal_pipeline.postgres.database import Connection, DatabaseUnreachableError
-from signal_pipeline.privacy import retention
+from signal_pipeline.privacy import day_purge
+from signal_pipeline.privacy.purge_proof import PurgeFacts
 from signal_pipeline.privacy.retention import RetentionError, purge_incomplete
 
 OLDEST = due_day(3)
@@ -100,9 +101,9 @@ def test_a_day_that_cannot_be_read_holds_up_no_other(
     built: SignalBundle, monkeypatch: pytest.MonkeyPatch, sqlstate: str
 ) -> None:
     """As with a damaged page, a bad sector, or a statement that somebody cancels."""
-    read = retention.read_purge_facts
+    read = day_purge.read_purge_facts
 
-    def refuse(proving: Connection, day: Any) -> retention.PurgeFacts:
+    def refuse(proving: Connection, day: Any) -> PurgeFacts:
         if day == OLDEST:
             proving.execute(
                 sql.SQL(
@@ -111,7 +112,7 @@ def test_a_day_that_cannot_be_read_holds_up_no_other(
             )
         return read(proving, day)
 
-    monkeypatch.setattr(retention, "read_purge_facts", refuse)
+    monkeypatch.setattr(day_purge, "read_purge_facts", refuse)
     result = built.purge()
     assert result.purged == OTHERS
     assert list(result.kept) == [OLDEST]
@@ -123,13 +124,13 @@ def test_a_lost_connection_ends_the_run(
     built: SignalBundle, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No day is at fault then."""
-    read = retention.read_purge_facts
+    read = day_purge.read_purge_facts
 
-    def lose(proving: Connection, day: Any) -> retention.PurgeFacts:
+    def lose(proving: Connection, day: Any) -> PurgeFacts:
         connection.execute("select pg_terminate_backend(%s)", [proving.info.backend_pid])
         return read(proving, day)
 
-    monkeypatch.setattr(retention, "read_purge_facts", lose)
+    monkeypatch.setattr(day_purge, "read_purge_facts", lose)
     with pytest.raises(DatabaseUnreachableError):
         built.purge()
     assert list_receipts(connection) == []
