@@ -92,6 +92,8 @@ ON_CLUSTER = {
     "test_unknown_days.py",
     "test_small_cells.py",
     "test_beyond_the_retention.py",
+    "test_lost_partitions.py",
+    "test_undroppable_days.py",
 }
 
 

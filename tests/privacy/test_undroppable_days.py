@@ -61,10 +61,11 @@ def test_a_view_over_a_partition_holds_up_no_other_day(
     assert built.purge().purged == [OLDEST]
 
 
+@pytest.mark.embedded_only
 def test_a_partition_of_another_login_holds_up_no_other_day(
     built: SignalBundle, connection: Connection
 ) -> None:
-    """As after a restore by several logins."""
+    """As after a restore by several logins. On a cluster, the workers would need the logins too."""
     connection.execute("create role signal_test_owner")
     connection.execute("grant create on schema signal to signal_test_owner")
     (function_owner,) = connection.execute("select current_user").fetchone()  # type: ignore[misc]
@@ -127,7 +128,7 @@ def test_a_lost_connection_ends_the_run(
     read = day_purge.read_purge_facts
 
     def lose(proving: Connection, day: Any) -> PurgeFacts:
-        connection.execute("select pg_terminate_backend(%s)", [proving.info.backend_pid])
+        connection.execute("select pg_terminate_backend(%s::int)", [proving.info.backend_pid])
         return read(proving, day)
 
     monkeypatch.setattr(day_purge, "read_purge_facts", lose)
