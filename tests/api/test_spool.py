@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import random
@@ -28,7 +27,7 @@ from signal_pipeline.ingest.spool import (
     lock_spool,
 )
 from signal_pipeline.ingest.spool_batch import SpooledBatch
-from signal_pipeline.ingest.spool_files import kept_files, waiting_files, worker_folder
+from signal_pipeline.ingest.spool_files import kept_files, worker_folder
 from signal_pipeline.ingest.spool_folders import gather_spools
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError
 from signal_pipeline.settings import Settings
@@ -77,18 +76,6 @@ def test_files_of_further_workers(tmp_path: Path) -> None:
     assert len(kept_files(tmp_path)) == 6
     assert {path.parent for path in kept_files(tmp_path)} == {tmp_path, worker_folder(tmp_path, 2)}
     assert not list((tmp_path / "worker-11").glob("*.tmp"))
-
-
-def test_a_place_that_cannot_be_looked_into_is_not_taken_for_an_empty_spool(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "loop").symlink_to("loop")
-    assert kept_files(tmp_path / "spool") == []
-    for folder in (tmp_path / "loop", tmp_path / "loop" / "spool"):
-        with pytest.raises(OSError, match="symbolic links"):
-            kept_files(folder)
-        with pytest.raises(OSError, match="symbolic links"):
-            waiting_files(folder)
 
 
 @contextmanager
@@ -197,64 +184,6 @@ def test_room_after_a_partial_drain(
             rows.execute("drop function public.full()")
         spool.drain()
         assert not list(folder.glob("*.spool"))
-
-
-def test_a_file_that_cannot_be_read_holds_up_no_other(
-    api_settings: Settings, api_database: Database, tmp_path: Path
-) -> None:
-    """It is stored after the next start if it can be read by then."""
-    before = counts(api_database)[0]
-    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
-        spool.append([_event(api_settings, api_database)])
-        (first,) = tmp_path.glob("*.spool")
-        kept = first.rename(tmp_path / "kept")
-        first.mkdir()  # As good as a bad sector: it cannot be read.
-        spool.append([_event(api_settings, api_database)])
-        spool.drain()
-        assert not spool.waiting
-    assert counts(api_database)[0] == before + 1
-    first.rmdir()
-    kept.rename(first)
-    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
-        spool.drain()
-    assert counts(api_database)[0] == before + 2
-    assert not kept_files(tmp_path)
-
-
-def test_a_file_that_is_no_batch_and_cannot_be_renamed_holds_up_no_start(
-    api_database: Database, tmp_path: Path
-) -> None:
-    (tmp_path / "foreign.spool").touch()
-    (tmp_path / "foreign.refused").mkdir()
-    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
-        assert not spool.waiting
-
-
-def test_a_folder_that_has_become_read_only_holds_up_no_event(
-    api_settings: Settings,
-    api_database: Database,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """What is stored and cannot be removed is not stored again after the next start."""
-    before = counts(api_database)[0]
-
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-
-    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
-        spool.append([_event(api_settings, api_database)])
-        spool.append([_event(api_settings, api_database)])
-        with monkeypatch.context() as patch:
-            patch.setattr(Path, "unlink", refuse)
-            spool.drain()
-        assert not spool.waiting
-    assert counts(api_database)[0] == before + 2
-    assert len(kept_files(tmp_path)) == 2
-    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
-        spool.drain()
-    assert counts(api_database)[0] == before + 2
-    assert not kept_files(tmp_path)
 
 
 def test_an_event_that_no_index_can_hold_is_set_aside(

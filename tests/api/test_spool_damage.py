@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.wire import counts, event
 
 from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.pipeline import Ingest, utc_now
 from signal_pipeline.ingest.spool import Spool, SpoolError
-from signal_pipeline.postgres.database import Database
+from signal_pipeline.ingest.spool_files import kept_files, waiting_files
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
@@ -27,6 +30,10 @@ def events(api_settings: Settings, api_database: Database) -> list[AcceptedEvent
         return [
             ingest.acceptance.check_line(json.dumps(event()).encode(), utc_now()) for _ in range(2)
         ]
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
 def not_utf8(data: bytes) -> bytes:
@@ -111,10 +118,6 @@ def test_a_read_only_disk_refuses_an_event(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The half-written file cannot be removed either."""
-
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(30, "Read-only file system")
-
     with (
         closing(Spool(tmp_path, api_database, "00000000", 180)) as spool,
         monkeypatch.context() as read_only,
@@ -123,3 +126,125 @@ def test_a_read_only_disk_refuses_an_event(
         read_only.setattr(Path, "unlink", refuse)
         with pytest.raises(SpoolError, match="cannot be written: Read-only file system"):
             spool.append(events)
+
+
+def test_a_place_that_cannot_be_looked_into_is_not_taken_for_an_empty_spool(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert kept_files(tmp_path / "spool") == []
+    for folder in (tmp_path / "loop", tmp_path / "loop" / "spool"):
+        with pytest.raises(OSError, match="symbolic links"):
+            kept_files(folder)
+        with pytest.raises(OSError, match="symbolic links"):
+            waiting_files(folder)
+
+
+def test_a_file_that_cannot_be_read_holds_up_no_other(
+    events: list[AcceptedEvent | Drop], api_database: Database, tmp_path: Path
+) -> None:
+    """It is stored after the next start if it can be read by then."""
+    before = counts(api_database)[0]
+    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
+        spool.append(events[:1])
+        (first,) = tmp_path.glob("*.spool")
+        kept = first.rename(tmp_path / "kept")
+        first.mkdir()  # As good as a bad sector: it cannot be read.
+        spool.append(events[1:])
+        spool.drain()
+        assert not spool.waiting
+    assert counts(api_database)[0] == before + 1
+    first.rmdir()
+    kept.rename(first)
+    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
+        spool.drain()
+    assert counts(api_database)[0] == before + 2
+    assert not kept_files(tmp_path)
+
+
+def test_a_file_that_is_no_batch_and_cannot_be_renamed_holds_up_no_start(
+    api_database: Database, tmp_path: Path
+) -> None:
+    (tmp_path / "foreign.spool").touch()
+    (tmp_path / "foreign.refused").mkdir()
+    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
+        assert not spool.waiting
+
+
+def test_a_folder_that_has_become_read_only_holds_up_no_event(
+    events: list[AcceptedEvent | Drop],
+    api_database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is stored and cannot be removed is not stored again after the next start."""
+    before = counts(api_database)[0]
+
+    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
+        spool.append(events[:1])
+        spool.append(events[1:])
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", refuse)
+            spool.drain()
+        assert not spool.waiting
+    assert counts(api_database)[0] == before + 2
+    assert len(kept_files(tmp_path)) == 2
+    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
+        spool.drain()
+    assert counts(api_database)[0] == before + 2
+    assert not kept_files(tmp_path)
+
+
+def test_a_batch_of_which_the_refused_part_cannot_be_written_is_stored_once(
+    events: list[AcceptedEvent | Drop],
+    api_database: Database,
+    rows: Connection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The file stays, and the next try stores nothing of it again, and sets aside the rest."""
+    before = counts(api_database)
+    bad = [msgspec.structs.replace(each, app_name="cms") for each in events[1:]]
+    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
+        spool.append([*events[:1], *bad])
+        rows.execute(
+            "alter table signal.books add constraint no_cms check (app_name <> 'cms') not valid"
+        )
+        try:
+            with monkeypatch.context() as full:
+                full.setattr(os, "fsync", refuse)
+                with pytest.raises(SpoolError, match="cannot be written"):
+                    spool.drain()
+            assert [path.suffix for path in kept_files(tmp_path)] == [".spool"]
+            spool.drain()
+        finally:
+            rows.execute("alter table signal.books drop constraint no_cms")
+    assert counts(api_database) == (before[0] + 1, before[1] + 1)
+    assert [path.suffix for path in kept_files(tmp_path)] == [".refused"]
+
+
+def test_a_file_of_which_a_part_was_refused_is_done(
+    events: list[AcceptedEvent | Drop],
+    api_database: Database,
+    rows: Connection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It cannot be removed, and after the next start PostgreSQL would take all of it."""
+    bad = [msgspec.structs.replace(each, app_name="cms") for each in events[1:]]
+    rows.execute(
+        "alter table signal.books add constraint no_cms check (app_name <> 'cms') not valid"
+    )
+    try:
+        with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
+            spool.append([*events[:1], *bad])
+            with monkeypatch.context() as read_only:
+                read_only.setattr(Path, "unlink", refuse)
+                spool.drain()
+    finally:
+        rows.execute("alter table signal.books drop constraint no_cms")
+    after = counts(api_database)
+    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
+        spool.drain()
+    assert counts(api_database) == after
+    assert [path.suffix for path in kept_files(tmp_path)] == [".refused"]

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 Tick = Callable[[], str]
+Tell = Callable[..., list[str]]
 SetClock = Callable[..., None]
 APP, DEVICE = dg.AssetKey("daily_app_activity"), dg.AssetKey("daily_device_activity")
 NO_RETRY = {"dagster/max_retries": "0"}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 import pytest
-from support.alerts import APP, SetClock, Tick, ended_well, start_run
+from support.alerts import APP, NO_RETRY, SetClock, Tell, Tick, ended_well, start_run
 from support.inbox import Inbox, open_inbox
 
 from signal_pipeline.dagster.run_locks import lock_space
@@ -97,14 +97,29 @@ def fail(
 def succeed(
     instance: dg.DagsterInstance, defs: dg.Definitions, mine: dict[str, str]
 ) -> Callable[..., dg.DagsterRun]:
-    """Ends a run of a job, which has these tags too, as a success."""
+    """Ends a run of a job, which has these tags too, as a success of these rollups or of all."""
 
-    def run_and_end(job: str = "checks_job", **tags: str) -> dg.DagsterRun:
-        run = start_run(instance, defs, job, tags=mine | tags)
+    def run_and_end(
+        job: str = "checks_job", rollups: Sequence[str] = (), **tags: str
+    ) -> dg.DagsterRun:
+        chosen = frozenset(map(dg.AssetKey, rollups)) or None
+        run = start_run(instance, defs, job, tags=mine | tags, asset_selection=chosen)
         instance.handle_new_event(ended_well(run))
         return run
 
     return run_and_end
+
+
+@pytest.fixture
+def tell(tick: Tick, box: Inbox, fail: Callable[..., dg.DagsterRun]) -> Tell:
+    """Fails a run of a job for good, and gives the titles that people get at the next tick."""
+
+    def fail_for_good(job: str = "checks_job", **tags: str) -> list[str]:
+        fail(job, tags=NO_RETRY | tags)
+        tick()
+        return box.titles()
+
+    return fail_for_good
 
 
 @pytest.fixture

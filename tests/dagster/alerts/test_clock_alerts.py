@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import dagster as dg
 import pytest
-from support.alerts import NO_RETRY, SetClock, Tick, ended_well, start_run
+from support.alerts import NO_RETRY, SetClock, Tell, Tick
 from support.inbox import Inbox
 
 from signal_pipeline.dagster import failure_alerts
@@ -18,17 +18,13 @@ CHECKS, EVENTS = ["Signal: checks_job failed"], ["Signal: raw_events_job failed"
 
 
 def test_a_clock_that_was_ahead_for_a_failed_run(
-    tick: Tick, box: Inbox, fail: Callable[..., dg.DagsterRun], set_clock: SetClock
+    tell: Tell, tick: Tick, box: Inbox, set_clock: SetClock
 ) -> None:
     """The clock is right again: what fails now is told, once."""
     set_clock(YEAR)
-    fail("raw_events_job", tags=NO_RETRY)
-    tick()
-    assert box.titles() == EVENTS
+    assert tell("raw_events_job") == EVENTS
     set_clock(0)
-    fail(tags=NO_RETRY)
-    tick()
-    assert box.titles() == CHECKS
+    assert tell() == CHECKS
     tick()
     assert box.titles() == [], "neither run is told at each tick"
 
@@ -71,84 +67,50 @@ def test_a_run_that_fails_long_before_the_look_after_a_false_clock(
 
 
 def test_a_run_on_a_machine_whose_clock_is_ahead(
-    tick: Tick, box: Inbox, fail: Callable[..., dg.DagsterRun], set_clock: SetClock
+    tell: Tell, tick: Tick, box: Inbox, set_clock: SetClock
 ) -> None:
     """It is told once, and hides no failure of another machine."""
     set_clock(HOUR, of_runs_alone=True)
-    fail("raw_events_job", tags=NO_RETRY)
-    tick()
-    assert box.titles() == EVENTS
-    fail("raw_events_job", tags=NO_RETRY)
-    tick()
-    assert box.titles() == [], "it keeps failing"
+    assert tell("raw_events_job") == EVENTS
+    assert tell("raw_events_job") == [], "it keeps failing"
     set_clock(0)
-    fail(tags=NO_RETRY)
-    tick()
-    assert box.titles() == CHECKS
+    assert tell() == CHECKS
     tick()
     assert box.titles() == []
 
 
 @pytest.mark.parametrize("behind", [20 * 60, 3 * HOUR, YEAR])
 def test_a_run_on_a_machine_whose_clock_is_behind(
-    tick: Tick,
-    box: Inbox,
-    fail: Callable[..., dg.DagsterRun],
-    set_clock: SetClock,
-    behind: float,
+    tell: Tell, tick: Tick, box: Inbox, set_clock: SetClock, behind: float
 ) -> None:
     """It is told although other failures, whose ends seem to be later, have been seen."""
-    fail("raw_events_job", tags=NO_RETRY)
-    tick()
-    assert box.titles() == EVENTS
+    assert tell("raw_events_job") == EVENTS
     set_clock(-behind, of_runs_alone=True)
-    fail(tags=NO_RETRY)
-    tick()
-    assert box.titles() == CHECKS
+    assert tell() == CHECKS
     tick()
     assert box.titles() == []
 
 
 def test_a_success_on_a_machine_whose_clock_is_behind(
-    tick: Tick,
-    box: Inbox,
-    fail: Callable[..., dg.DagsterRun],
-    instance: dg.DagsterInstance,
-    defs: dg.Definitions,
-    mine: dict[str, str],
-    set_clock: SetClock,
+    tell: Tell, set_clock: SetClock, succeed: Callable[..., dg.DagsterRun]
 ) -> None:
     """It makes the next failure news, though it seems to be older than the last."""
-    fail(tags=NO_RETRY)
-    tick()
-    assert box.titles() == CHECKS
+    assert tell() == CHECKS
     set_clock(-HOUR)
-    instance.handle_new_event(ended_well(start_run(instance, defs, "checks_job", tags=mine)))
+    succeed()
     set_clock(0)
-    fail(tags=NO_RETRY)
-    tick()
-    assert box.titles() == CHECKS
+    assert tell() == CHECKS
 
 
 def test_a_success_after_the_clock_was_set_back(
-    tick: Tick,
-    box: Inbox,
-    fail: Callable[..., dg.DagsterRun],
-    instance: dg.DagsterInstance,
-    defs: dg.Definitions,
-    mine: dict[str, str],
-    set_clock: SetClock,
+    tell: Tell, set_clock: SetClock, succeed: Callable[..., dg.DagsterRun]
 ) -> None:
     """A clock that was five minutes ahead hides no success, so the next failure is news."""
     set_clock(300)
-    fail(tags=NO_RETRY)
-    tick()
-    assert box.titles() == CHECKS
+    assert tell() == CHECKS
     set_clock(0)
-    instance.handle_new_event(ended_well(start_run(instance, defs, "checks_job", tags=mine)))
-    fail(tags=NO_RETRY)
-    tick()
-    assert box.titles() == CHECKS
+    succeed()
+    assert tell() == CHECKS
 
 
 def test_a_retry_that_was_awaited_when_the_clock_was_ahead(

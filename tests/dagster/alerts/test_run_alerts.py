@@ -14,7 +14,7 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from support.alerts import APP, NO_RETRY, Tick, ended_well, start_run
+from support.alerts import APP, NO_RETRY, Tell, Tick
 from support.days import today, yesterday
 from support.inbox import Inbox
 
@@ -67,39 +67,21 @@ def test_a_retry_that_is_not_made(
     assert box.titles() == ["Signal: checks_job failed"]
 
 
-def test_a_job_that_keeps_failing(
-    tick: Tick,
-    box: Inbox,
-    fail: Callable[..., dg.DagsterRun],
-    instance: dg.DagsterInstance,
-    defs: dg.Definitions,
-    mine: dict[str, str],
-) -> None:
+def test_a_job_that_keeps_failing(tell: Tell, succeed: Callable[..., dg.DagsterRun]) -> None:
     """A job that keeps failing is told once until it succeeds."""
-
-    def tell(day: object, job: str = "rollups_job") -> list[str]:
-        fail(job, tags={**NO_RETRY, "dagster/partition": str(day)})
-        tick()
-        return box.titles()
-
-    assert tell(yesterday()) == ["Signal: rollups_job failed"]
-    assert tell(yesterday()) == []
-    assert tell(today()) == ["Signal: rollups_job failed"], "another day is another failure"
-    assert tell(yesterday(), "raw_events_job") == ["Signal: raw_events_job failed"]
-    well = start_run(
-        instance, defs, "rollups_job", tags={**mine, "dagster/partition": str(yesterday())}
-    )
-    instance.handle_new_event(ended_well(well))
-    assert tell(yesterday()) == ["Signal: rollups_job failed"]
-    assert tell(today()) == []
+    before, now = ({"dagster/partition": str(day)} for day in (yesterday(), today()))
+    assert tell("rollups_job", **before) == ["Signal: rollups_job failed"]
+    assert tell("rollups_job", **before) == []
+    another_day = tell("rollups_job", **now)
+    assert another_day == ["Signal: rollups_job failed"], "another day is another failure"
+    assert tell("raw_events_job", **before) == ["Signal: raw_events_job failed"]
+    succeed("rollups_job", **before)
+    assert tell("rollups_job", **before) == ["Signal: rollups_job failed"]
+    assert tell("rollups_job", **now) == []
 
 
 def test_a_run_of_checks_that_the_ui_started(
-    tick: Tick,
-    box: Inbox,
-    instance: dg.DagsterInstance,
-    defs: dg.Definitions,
-    mine: dict[str, str],
+    tick: Tick, box: Inbox, instance: dg.DagsterInstance, defs: dg.Definitions, mine: dict[str, str]
 ) -> None:
     """It has no job of ours and selects no asset, and its failure is told like any other."""
     run, _ = launched.create_run_of_checks(
@@ -114,18 +96,12 @@ def test_a_run_of_checks_that_the_ui_started(
     assert box.titles() == ["Signal: __ASSET_JOB failed"]
 
 
-def test_told_again_after_a_day(
-    tick: Tick, box: Inbox, fail: Callable[..., dg.DagsterRun], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_told_again_after_a_day(tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
     """A failing job is told again after a day."""
-    for _ in range(2):
-        fail(tags=NO_RETRY)
-        tick()
-    assert len(box.titles()) == 1
+    assert len(tell()) == 1
+    assert tell() == []
     monkeypatch.setattr(failure_alerts, "REPEAT_SECONDS", 0)
-    fail(tags=NO_RETRY)
-    tick()
-    assert len(box.titles()) == 1
+    assert len(tell()) == 1
 
 
 def test_runs_of_others(

@@ -11,7 +11,7 @@ import pytest
 from conftest import Fill
 from dagster._core.events import StepMaterializationData
 from psycopg import sql
-from support.alerts import APP, NO_RETRY, Tick, ended_well, start_run
+from support.alerts import APP, NO_RETRY, Tell, Tick, ended_well, start_run
 from support.dagster import Run
 from support.days import days_ago, today, yesterday
 from support.inbox import Inbox
@@ -21,7 +21,7 @@ from signal_pipeline.dagster.runs import range_tags
 from signal_pipeline.postgres.database import Connection
 
 pytestmark = pytest.mark.embedded_only
-RANGE_FAILED = ["Signal: rollups_job failed"]
+RANGE_FAILED, CHECKS_FAILED = ["Signal: rollups_job failed"], ["Signal: checks_job failed"]
 
 
 def test_a_day_at_fault_within_a_range(
@@ -54,21 +54,12 @@ def test_a_day_at_fault_within_a_range(
 
 
 def test_a_success_that_left_the_day_at_fault_alone(
-    tick: Tick,
-    box: Inbox,
-    fail: Callable[..., dg.DagsterRun],
-    instance: dg.DagsterInstance,
-    defs: dg.Definitions,
-    mine: dict[str, str],
+    tell: Tell, instance: dg.DagsterInstance, defs: dg.Definitions, mine: dict[str, str]
 ) -> None:
     """A run over a range of stale days succeeds for those days only that it built."""
     day = days_ago(3)
     tags = {**range_tags(day, today()), "signal/only_stale": "true"}
-
-    def tell() -> list[str]:
-        fail("rollups_job", tags={**NO_RETRY, **tags, "signal/failed_days": str(day)})
-        tick()
-        return box.titles()
+    failed = {**tags, "signal/failed_days": str(day)}
 
     def succeed(built: date) -> None:
         well = start_run(instance, defs, "rollups_job", tags={**mine, **tags})
@@ -83,57 +74,35 @@ def test_a_success_that_left_the_day_at_fault_alone(
         )
         instance.handle_new_event(ended_well(well))
 
-    assert tell() == RANGE_FAILED
+    assert tell("rollups_job", **failed) == RANGE_FAILED
     succeed(today())
-    assert tell() == []
+    assert tell("rollups_job", **failed) == []
     succeed(day)
-    assert tell() == RANGE_FAILED
+    assert tell("rollups_job", **failed) == RANGE_FAILED
 
 
 def test_a_success_without_the_rollup_at_fault(
-    tick: Tick,
-    box: Inbox,
-    fail: Callable[..., dg.DagsterRun],
-    instance: dg.DagsterInstance,
-    defs: dg.Definitions,
-    mine: dict[str, str],
+    tell: Tell, succeed: Callable[..., dg.DagsterRun]
 ) -> None:
     """The other rollups of a live day are built all the time, so their success says nothing."""
     tags = range_tags(today(), today())
-    named = {
+    failed = {
+        **tags,
         "signal/failed_days": str(today()),
         "signal/failed_rollups": f"{today()}:daily_os_activity",
     }
-
-    def tell() -> list[str]:
-        fail("rollups_job", tags={**NO_RETRY, **tags, **named})
-        tick()
-        return box.titles()
-
-    def succeed(*rollups: str) -> None:
-        keys = frozenset(map(dg.AssetKey, rollups))
-        well = start_run(instance, defs, "rollups_job", tags={**mine, **tags}, asset_selection=keys)
-        instance.handle_new_event(ended_well(well))
-
-    assert tell() == RANGE_FAILED
-    succeed("daily_app_activity")
-    assert tell() == []
-    succeed("daily_app_activity", "daily_os_activity")
-    assert tell() == RANGE_FAILED
+    assert tell("rollups_job", **failed) == RANGE_FAILED
+    succeed("rollups_job", ["daily_app_activity"], **tags)
+    assert tell("rollups_job", **failed) == []
+    succeed("rollups_job", ["daily_app_activity", "daily_os_activity"], **tags)
+    assert tell("rollups_job", **failed) == RANGE_FAILED
 
 
 @pytest.mark.parametrize(
     ("rollup", "counts"), [("daily_os_activity", True), ("daily_app_activity", False)]
 )
 def test_a_success_of_a_day_for_the_rollup_that_failed_on_this_day(
-    tick: Tick,
-    box: Inbox,
-    fail: Callable[..., dg.DagsterRun],
-    instance: dg.DagsterInstance,
-    defs: dg.Definitions,
-    mine: dict[str, str],
-    rollup: str,
-    counts: bool,
+    tell: Tell, succeed: Callable[..., dg.DagsterRun], rollup: str, counts: bool
 ) -> None:
     """Another rollup failed on the next day, which has no part in it."""
     days = [days_ago(2), yesterday()]
@@ -142,16 +111,9 @@ def test_a_success_of_a_day_for_the_rollup_that_failed_on_this_day(
         "signal/failed_days": ",".join(map(str, days)),
         "signal/failed_rollups": f"{days[0]}:daily_os_activity;{days[1]}:daily_app_activity",
     }
-    fail("rollups_job", tags={**NO_RETRY, **failed})
-    tick()
-    assert box.titles() == RANGE_FAILED
-    own = {**mine, "dagster/partition": str(days[0])}
-    keys = frozenset([dg.AssetKey(rollup)])
-    well = start_run(instance, defs, "rollups_job", tags=own, asset_selection=keys)
-    instance.handle_new_event(ended_well(well))
-    fail("rollups_job", tags={**NO_RETRY, **failed})
-    tick()
-    assert box.titles() == (RANGE_FAILED if counts else [])
+    assert tell("rollups_job", **failed) == RANGE_FAILED
+    succeed("rollups_job", [rollup], **{"dagster/partition": str(days[0])})
+    assert tell("rollups_job", **failed) == (RANGE_FAILED if counts else [])
 
 
 def test_successes_of_other_jobs_are_not_read(
@@ -195,9 +157,7 @@ def test_successes_of_other_jobs_are_not_read(
 
 @pytest.mark.parametrize("runs_since", [3, 6])
 def test_a_success_among_more_runs_than_one_page(
-    tick: Tick,
-    box: Inbox,
-    fail: Callable[..., dg.DagsterRun],
+    tell: Tell,
     succeed: Callable[..., dg.DagsterRun],
     monkeypatch: pytest.MonkeyPatch,
     runs_since: int,
@@ -207,27 +167,20 @@ def test_a_success_among_more_runs_than_one_page(
     monkeypatch.setattr(successes, "MOST_PAGES", 3)
     day = {"dagster/partition": str(yesterday())}
 
-    def tell() -> list[str]:
-        fail(tags={**NO_RETRY, **day})
-        tick()
-        return box.titles()
-
     def succeed_for_others() -> None:
         for _ in range(runs_since):
             succeed(**{"dagster/partition": "2020-01-01"})
 
-    assert tell() == ["Signal: checks_job failed"]
+    assert tell(**day) == CHECKS_FAILED
     succeed(**day)
     succeed_for_others()
-    assert tell() == ["Signal: checks_job failed"]
+    assert tell(**day) == CHECKS_FAILED
     succeed_for_others()
-    assert tell() == (["Signal: checks_job failed"] if runs_since == 6 else [])
+    assert tell(**day) == (CHECKS_FAILED if runs_since == 6 else [])
 
 
 def test_a_success_of_a_run_that_was_created_before_the_failed_one(
-    tick: Tick,
-    box: Inbox,
-    fail: Callable[..., dg.DagsterRun],
+    tell: Tell,
     instance: dg.DagsterInstance,
     defs: dg.Definitions,
     mine: dict[str, str],
@@ -238,14 +191,8 @@ def test_a_success_of_a_run_that_was_created_before_the_failed_one(
     monkeypatch.setattr(successes, "PAGE", 2)
     long = start_run(instance, defs, "checks_job", tags=mine)
     succeed(**{"dagster/partition": "2020-01-01"})
-    fail(tags=NO_RETRY)
-    tick()
-    assert box.titles() == ["Signal: checks_job failed"]
+    assert tell() == CHECKS_FAILED
     succeed(**{"dagster/partition": "2020-01-01"})
     instance.handle_new_event(ended_well(long))
-    fail(tags=NO_RETRY)
-    tick()
-    assert box.titles() == ["Signal: checks_job failed"]
-    fail(tags=NO_RETRY)
-    tick()
-    assert box.titles() == []
+    assert tell() == CHECKS_FAILED
+    assert tell() == []
