@@ -77,6 +77,7 @@ ON_CLUSTER = {
     "test_reports.py",
     "test_erasure.py",
     "test_retention.py",
+    "test_purged_days.py",
     "test_retention_kills.py",
     "test_retention_races.py",
     "test_audit.py",

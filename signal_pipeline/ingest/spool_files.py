@@ -26,16 +26,12 @@ def worker_folder(folder: Path, number: int) -> Path:
 def spool_folders(folder: Path | None) -> list[Path]:
     """Return the folder of a spool, and those of further workers that are inside it.
 
-    It is an empty list if the folder is None or does not exist. Raises OSError for a folder that
-    cannot be read.
+    It is an empty list if the folder is None. Raises OSError for a folder that cannot be read.
     """
     if folder is None:
         return []
-    try:
-        inside = sorted(path for path in folder.iterdir() if path.name.startswith(_WORKER))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return [folder, *(path for path in inside if path.is_dir())]
+    workers = (each for each in _entries(folder) if each.name.startswith(_WORKER) and each.is_dir())
+    return [folder, *sorted(Path(each) for each in workers)]
 
 
 def kept_files(folder: Path | None) -> list[Path]:
@@ -99,11 +95,18 @@ def refused_files(folder: Path | None) -> list[Path]:
 def _files(folder: Path | None, suffix: str) -> list[Path]:
     if folder is None:
         return []
-    # A glob, and from Python 3.14 on `is_dir` too, would silently find nothing where this process
-    # is not allowed to look.
+    found = (each for each in _entries(folder) if each.name.endswith(suffix) and each.is_file())
+    return sorted(Path(each) for each in found)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what is in a folder; nothing if there is no such folder.
+
+    A glob, and from Python 3.14 on `Path.is_dir` too, would silently find nothing where this
+    process is not allowed to look.
+    """
     try:
         with os.scandir(folder) as entries:
-            names = [each.name for each in entries if each.name.endswith(suffix) and each.is_file()]
+            return list(entries)
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [folder / name for name in sorted(names)]
