@@ -35,7 +35,7 @@ WIDE = 200  # The width if there is no terminal that sets one.
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether one of this process's streams is a terminal; it is None if it was closed."""
+    """Return whether a stream of this process is a terminal; one that was closed is None."""
     return stream is not None and stream.isatty()
 
 

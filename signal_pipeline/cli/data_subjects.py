@@ -165,7 +165,7 @@ def _notes_on_id(settings: Settings, entity: tuple[str, str] | None) -> list[str
     if is_entity_id(entity[1].lower(), re.compile(catalogue.id_formats[kind.id_format])):
         return []
     return [
-        f"the id is not one of a {kind.name} by today's catalogue: only events that were stored"
+        f"the id is not the id of a {kind.name} by today's catalogue: only events that were stored"
         " under an earlier catalogue can have it; check that it is typed right"
     ]
 

@@ -1,7 +1,7 @@
 """What people have been told, and what still waits to be sent. No Dagster, no network.
 
 This is the cursor of `alerts_sensor`, which is kept in Dagster's storage. So it holds names, days,
-ids, counts and times, and never an address.
+ids, counts and times, and never one of the addresses that alerts are sent to.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class AlertState(msgspec.Struct):
 
     Attributes:
         looked_at: when the last tick looked.
-        first_event: the number of the newest failure that was stored before the first tick; ticks
-            look at failures up to this one only because of `look_since`.
+        first_event: the number of the newest failure that was stored before the first tick; a tick
+            looks at this failure and older ones only if `look_since` is set.
         last_event: the last failure that a tick has seen; None before the first tick.
         look_since: if set, the next tick also looks at all failures since this time, by the clocks
             of the machines that ran the runs.
@@ -53,8 +53,7 @@ class AlertState(msgspec.Struct):
         waiting: the failed runs that Dagster can still retry, each with its failure as a tick first
             saw it.
         told_of: for each pair of a job and the days that it failed for, the last failure that
-        people
-            were told of.
+            people were told of.
         red: the checks that people know to be red.
         queues: the queue of each address, by its place in the list.
     """
@@ -93,10 +92,10 @@ def read_state(cursor: str | None) -> AlertState:
 def mend_times(state: AlertState, now: float) -> None:
     """Make the state's times right if the sensor's clock was ahead.
 
-    Nobody knows since when it was wrong. If it was wrong at the first tick, that tick took new
-    failures for old ones. So the look that follows also finds failures by their times, as a first
-    look does: people may be told of a run twice, but of each at least once. The numbers that the
-    storage gave to events are right whatever the clock said.
+    Nobody knows since when it was wrong. If it was ahead at the first tick already, that
+    tick took new failures for old ones. So the next look also finds failures by their times, as a
+    first look does: people may be told of a run twice, but are told of each run at least once. The
+    numbers that the storage gave to events are right whatever the clock said.
     """
     if state.looked_at > now:
         state.look_since = now - FIRST_LOOK_SECONDS

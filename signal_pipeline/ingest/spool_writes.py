@@ -31,9 +31,9 @@ def write_once(
     """Store items under an identity, unless they were stored before.
 
     Return None if they are stored. If they are damaged, or if PostgreSQL will never take them,
-    return why not, without a value. Raises DatabaseError for everything else. Then nothing is
-    stored, unless the connection was lost during the commit; the next call with the same identity
-    notices that.
+    return why not, in a text that repeats none of their values. Raises DatabaseError for everything
+    else. Then nothing is stored, unless the connection was lost during the commit; the next call
+    with the same identity notices that.
     """
     try:
         batch = prepare(items)
@@ -56,7 +56,7 @@ def write_once(
     except DatabaseError as error:
         if not _is_for_good(error, items):
             raise
-        # Any trigger can raise P0001, with any text, so that text can hold values.
+        # Any trigger can raise P0001, with a text of its own, and such a text can hold values.
         return str(error) if error.sqlstate != "P0001" else "a rule of the database (P0001)"
     # The drops of the file were logged when it was spooled.
     log_drops(

@@ -38,8 +38,8 @@ RULES_NOTE = (
     " of them"
 )
 UNKNOWN_RULES_NOTE = (
-    "this day was hashed by rules of names that this version of Signal does not know; events hashed"
-    " by those cannot be found with it"
+    "some events of this day were hashed by rules of names that this version of Signal does not"
+    " know; this version cannot find those events"
 )
 
 
@@ -49,7 +49,9 @@ class SubjectError(SignalError):
 
 @dataclass(frozen=True, slots=True)
 class SubjectDay:
-    """A person's day: their hashes, their events as JSON texts, and notes for whoever answers them.
+    """A person's day: their hashes, their events as JSON texts, and notes.
+
+    The notes are for whoever answers the person.
 
     There is one hash by today's rules of names, and one more for each earlier version that hashed
     the day and gives another hash.

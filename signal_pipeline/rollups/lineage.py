@@ -35,8 +35,8 @@ class Query:
     """The facts of one SELECT over `signal.events`.
 
     For each output column, in order, `columns` gives the columns of the events that its value comes
-    from. There are none for a constant, a bind, or a count of rows. `kept` gives those of them that
-    are not merely counted or compared, so that the output can hold their values. `reads` are all
+    from. There are none for a constant, a bind, or a count of rows. `kept` gives those of them
+    whose values the output can hold, since they are not merely counted or compared. `reads` are all
     columns of the events that the SQL touches.
     """
 
@@ -194,7 +194,8 @@ def _lineage(
     names = tree.named_selects if isinstance(tree, exp.Query) else []
     if len(set(names)) != len(names):
         raise Problem("two output columns have the same name")
-    # Copies of the tree would take most of the time to read a model. Only names are read here.
+    # Without copies of the tree, which would take most of the time that reading a model takes. They
+    # are not needed, since only names are read here.
     nodes = lineage(
         None,
         tree,
@@ -220,7 +221,8 @@ def _lineage(
 def _without_counts_and_conditions(tree: exp.Expr) -> exp.Expr:
     """Return the tree with a number in place of each count and of each condition.
 
-    So no lineage goes through them: neither holds a value that it reads.
+    So no lineage goes through them: a count or a condition reads values, but its result holds none
+    of them.
     """
     return tree.transform(
         lambda node: (

@@ -109,10 +109,10 @@ def migrate_rollups(connection: Connection, models: Models) -> list[str]:
 
 
 def keep_former_rollups(connection: Connection, models: Models) -> None:
-    """Record which rollups have no model now: no view must say that these lack days.
+    """Record which rollups have no model now, so that no view says that these lack days.
 
-    Only the owner of the schema does so. A process of another login can run with older models, so
-    it must not decide this, and must not fail because it may not.
+    Only the owner of the schema does so. A process of another login can run with older models. So
+    it leaves this list alone, and does not fail for lack of the right to change it.
     """
     former = _former_rollups(connection, models)
     connection.execute(query(__package__, "keep_former_rollups"), {"former": former})

@@ -92,7 +92,7 @@ def test_an_entity_of_an_earlier_format_is_erased(
     done = signal("erase", "--entity", "journey", "OLD-1", "--json")
     assert done.returncode == 0, done.stderr
     assert connection.execute("select count(*) from signal.events").fetchone() == (0,)
-    assert "note: the id is not one of a journey by today's catalogue" in done.stderr
+    assert "note: the id is not the id of a journey by today's catalogue" in done.stderr
     assert "old-1" not in (done.stdout + done.stderr).lower()
     known = signal("erase", "--entity", "journey", uuid.uuid4())
     assert "by today's catalogue" not in known.stderr

@@ -172,8 +172,8 @@ def _replace_if_too_large(description: object) -> object:
     Encoding takes time in proportion to the size of a description, and one variable can be used in
     every event of a request. Each value and each letter is at least one byte of JSON, so acceptance
     would refuse everything that is replaced here. It refuses the replacement as well, and for the
-    same reason: its size or its type. There is one exception: a huge description with a NUL or half
-    a surrogate pair in it would have been refused for its form.
+    same reason: its size or its type. The reason differs only for a huge description that holds a
+    NUL or half a surrogate pair: without the replacement, it would be refused for that.
     """
     waiting, left = [description], MAX_DESCRIPTION_BYTES
     while waiting:

@@ -25,10 +25,10 @@ class RetentionConfig(dg.Config):
     confirm_days: int = Field(
         default=0,
         description=(
-            "Raw days can be past their retention by the clock alone: too few of the dates since"
-            " then left a sign (an event or a run). Such days are due if there are at most this"
-            " many of them and PostgreSQL's clock agrees; otherwise all of them are kept. The check"
-            " nothing_overdue says how many there are."
+            "How many raw days a person confirms that are past their retention by the clock alone:"
+            " too few of the dates since those days left a sign (an event or a run). If there are"
+            " more such days, or if PostgreSQL's clock does not agree, all of them are kept. The"
+            " check nothing_overdue says how many there are."
         ),
     )
 
@@ -58,9 +58,9 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
 
         Each purged day leaves a receipt. A day that fails its proof, or that PostgreSQL refuses to
         delete, is kept and named, and does not delay the others. The run fails if PostgreSQL
-        refuses all of them. A day that is due by the clock
-        alone is kept unless a person confirms that it is due; the check nothing_overdue also
-        reports it. On a Citus cluster, a run also makes the table partitions of the next days.
+        refuses to delete every day that could be purged. A day that is due by the clock alone is
+        kept unless a person confirms that it is due; the check nothing_overdue also reports it. On
+        a Citus cluster, a run also makes the table partitions of the next days.
         """
         settings = load_settings()
         result = purge_due_days(
