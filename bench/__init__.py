@@ -1,4 +1,4 @@
-"""Signal's measurements: each row of one table beside a peer or a physical limit.
+"""Signal's measurements: one table, in which each row stands beside a peer or a physical limit.
 
 Both sides get the same rows in the same run. `python -m bench` prints the table and writes
 `bench/results.json`. This package decides what runs and how it is measured. The peers are in

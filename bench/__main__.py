@@ -1,6 +1,6 @@
 """`python -m bench`: measure everything, print the table, write `bench/results.json`.
 
-With `--against REV` it asks another revision and this tree in turn.
+With `--against REV`, it measures another revision and this tree in turn.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> int:
     started = time.perf_counter()
     folder = Path(tempfile.mkdtemp(prefix="signal-bench-"))
     folder.chmod(0o755)  # As root, the server runs as another user.
-    # Registered before the server starts, so that it is removed after the server has stopped.
+    # Registered before the server starts, so that the folder is removed after the server's end.
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     forget_settings()
     bench = Bench(Server(folder / "home"), folder, options.events, options.repeats)
@@ -119,7 +119,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--against",
         metavar="REV",
-        help="ask another revision of this repository and this tree in turn; writes"
+        help="measure another revision of this repository and this tree in turn; writes"
         " bench/against.json",
     )
     parser.add_argument("--rounds", type=_positive, default=5, help="rounds of --against")

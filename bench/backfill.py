@@ -16,7 +16,7 @@ SAMPLED_EVERY = 12
 
 
 def measure_in(bench: Bench, settings: Settings, per_day: int) -> list[Row]:
-    """Measure in a database whose history is filled; only once, as it is long."""
+    """Measure in a database whose history is filled. It takes long, so it is done only once."""
     database, models = database_of(settings), load_models()
     arguments = ["backfill", "--from", str(HISTORY[0]), "--to", str(HISTORY[-1]), "--json"]
     signal = bench.server.watch.cost(

@@ -14,7 +14,7 @@ DEMO_SECONDS = 120
 
 
 def measure(bench: Bench) -> list[Row]:
-    """Measure `ingest` of the file, and `backfill` of a day of ten times the scale."""
+    """Measure `ingest` of the file, and `backfill` of a day with ten times the scale's events."""
     day = YESTERDAY - timedelta(days=1)
     file = lines_of(bench.folder, bench.events)
     lines = sum(1 for _ in file.open("rb"))

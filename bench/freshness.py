@@ -106,7 +106,7 @@ class Bench:
     def behind(self) -> int:
         """Return by how many versions today's slowest rollup is behind.
 
-        If a rollup was never built, that is today's version.
+        If a rollup was never built, the result is today's version.
         """
         row = self.connection.execute(
             "select d.version - case when count(b.*) = %s then min(b.version) else 0 end from"
@@ -120,7 +120,7 @@ class Bench:
 def samples(count: int = SAMPLES, seed: int = 1) -> dict[str, object]:
     """Measure the seconds from the commit of one event to its presence in every rollup.
 
-    That is done `count` times, at random moments of a tick.
+    This is done for `count` events, at random moments of a tick.
     """
     taken: list[float] = []
     storage: dict[str, int] = {}
@@ -223,8 +223,8 @@ def _fill_today(bench: Bench, events: int) -> None:
 @contextmanager
 def _bench() -> Iterator[Bench]:
     folder = Path(tempfile.mkdtemp(prefix="signal-freshness-"))
-    folder.chmod(0o755)  # As root, the server runs as another user.
-    # Registered before the server starts, so that it is removed after the server has stopped.
+    folder.chmod(0o755)  # If root runs this, the server runs as another user.
+    # Registered before the server starts, so that the folder is removed after the server stops.
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     bench = Bench(folder)
     with closing(bench.connection):

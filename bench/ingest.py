@@ -1,4 +1,4 @@
-"""Ingest, from NDJSON to committed rows, against COPY, other inserts, and its own history."""
+"""Ingest, from NDJSON to committed rows: against COPY and other inserts, and with a history."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def measure(bench: Bench) -> list[Row]:
 
 
 def cost_of_stored(server: Server, settings: Settings, file: Path) -> Cost:
-    """Ingest a file of yesterday; return what each event that was stored cost.
+    """Ingest a file of yesterday; return the cost of each stored event.
 
     Duplicates and drops cost time too, but a peer gets only the events that were stored.
     """
@@ -52,7 +52,7 @@ def cost_of_stored(server: Server, settings: Settings, file: Path) -> Cost:
 
 
 def per(cost: Cost, events: int) -> Cost:
-    """Return the cost of one event, given the cost of that many."""
+    """Return the cost of one event, given the cost of `events` events."""
     return Cost(cost.wall / events, cost.client / events, cost.server / events)
 
 
@@ -188,7 +188,7 @@ def _timed(work: Callable[[], object]) -> float:
 def measure_history(bench: Bench) -> list[Row]:
     """Ingest the same file into a database with one day and into one with half a year.
 
-    The peer is a table that is not partitioned.
+    A table that is not partitioned is loaded too, when it is empty and when it holds the history.
     """
     from bench.backfill import measure_in
 

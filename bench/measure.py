@@ -59,8 +59,8 @@ class Stopwatch:
         )
 
     def _server_seconds(self) -> float:
-        # The postmaster's own sum of its children includes backends that ended. So the times are
-        # read again if one ended meanwhile.
+        # The postmaster's times include those of its children that have ended. If the children
+        # change meanwhile, one could be counted twice, so all times are read again.
         while True:
             children = self._postmaster.children()
             try:

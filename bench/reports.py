@@ -31,7 +31,7 @@ def measure(bench: Bench) -> list[Row]:
                 report = raw_report(database, ["browser", "device"], {}, DAYS[0], DAYS[-1])
                 return sum(row["events"] for row in report.records)
 
-            # The last moment of the window counts too, which no event has.
+            # Umami's statement also counts the instant that ends the window, but no event has it.
             start, end = window(DAYS[0], DAYS[-1])
             if not count() == umami.breakdown(connection, start, end) == per_day * len(DAYS):
                 raise RuntimeError("the two do not count the same events")

@@ -35,9 +35,9 @@ READER_SECONDS = 5.0
 
 
 class Purge(NamedTuple):
-    """What a day's purge cost: its keys and its events, and the peer's whole purge of it.
+    """What the purge of one day cost: of its keys, of its events, and all of it in the peer.
 
-    `wal` has the bytes of WAL that each of the three wrote.
+    `wal` has the bytes of WAL that each of these three wrote.
     """
 
     keys: Cost
@@ -56,8 +56,8 @@ def measure(bench: Bench) -> list[Row]:
             for day in DUE:
                 multiply(connection, YESTERDAY, day, bench.events, 2)
             plain_table.make(connection, with_history=True)
-            # A due day was vacuumed half a year ago, so no autovacuum delays its drop, or appears
-            # in its WAL.
+            # In real use, a due day was vacuumed half a year ago. So no autovacuum may delay the
+            # drop here, or appear in its WAL.
             connection.execute("vacuum analyze")
             connection.execute("alter system set autovacuum = off")
             connection.execute("select pg_reload_conf()")
@@ -69,7 +69,7 @@ def measure(bench: Bench) -> list[Row]:
             engine = DuckdbEngine(database.url, settings.tmp_path)
             for day in TO_PURGE:
                 build_day(database, engine, models, day)
-            # These days are used up by hand.
+            # These days are purged by hand, in `_parts`.
             connection.execute("delete from signal.books where day = any(%s)", [CACHED + EVICTED])
             rows = _parts(bench, connection, events)
             connection.execute("alter system reset autovacuum")
@@ -93,7 +93,7 @@ def _logged(bench: Bench, connection: Connection, work: Callable[[], object]) ->
 
 
 def _parts(bench: Bench, connection: Connection, events: int) -> list[Row]:
-    """Measure the parts of a day's purge by hand, on the days that are used up here."""
+    """Purge the days `CACHED` and `EVICTED` by hand, and measure each part."""
     cached = [_purged_by_hand(bench, connection, day) for day in CACHED]
     evicted = [_purged_by_hand(bench, connection, day, evicted=True) for day in EVICTED]
     connection.execute("drop table plain_table")
@@ -102,10 +102,11 @@ def _parts(bench: Bench, connection: Connection, events: int) -> list[Row]:
 
 
 def purge_rows(events: int, evicted: Sequence[Purge], cached: Sequence[Purge]) -> list[Row]:
-    """Return the rows about purges of days of that many events; the figures are medians.
+    """Return the rows about purges of days of `events` events each; the figures are medians.
 
-    The peer's table makes ids unique by an index, which its purge cleans too. Signal's ledger does
-    that, so only the keys and the events together are the same work as the peer's.
+    In the peer's table an index makes ids unique, and the peer's purge cleans that index too. In
+    Signal the ledger makes them unique. So the peer's work compares with that of the keys and the
+    events together.
     """
     what, name = f"purge of a day of {events:,} events", "DELETE + VACUUM"
     both, keys, drop, peer = (
@@ -169,9 +170,9 @@ def _purged_by_hand(
 
 
 def _pause(bench: Bench, settings: Settings) -> Row:
-    """Measure the longest call of a steady writer while a day is purged.
+    """Measure the longest call of a steady writer while two days are purged.
 
-    Meanwhile a long reader holds the day's partition.
+    Meanwhile a long reader holds the partitions of these days.
     """
     stop, pauses, late = threading.Event(), [0.0], [0.0]
     ready = threading.Event()

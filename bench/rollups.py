@@ -1,7 +1,7 @@
 """Rollups of one large day.
 
-Signal's build is compared with the same SQL inside PostgreSQL, and with engines on data that they
-hold.
+Signal's build is compared with the same SQL inside PostgreSQL, and with engines that already hold
+the data.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DAY = YESTERDAY - timedelta(days=1)
 
 
 def measure(bench: Bench) -> list[Row]:
-    """Measure a day of twice the scale."""
+    """Measure a day with twice the scale's events."""
     models = load_models()
     with bench.server.database() as settings:
         fill_day(settings, lines_of(bench.folder, bench.events), YESTERDAY)

@@ -17,7 +17,7 @@ from bench.server import Server
 class Bench:
     """One run of the measurements.
 
-    `events` is the scale, the size of the ingested file; all other sizes follow from it.
+    `events` is the scale: the size of the ingested file, from which all other sizes follow.
     """
 
     server: Server
@@ -53,7 +53,8 @@ class Child:
 def run_command(arguments: Sequence[str], environment: Mapping[str, str], cwd: Path) -> Child:
     """Run `signal-pipeline` with these arguments to its end.
 
-    It reads the `.env` of `cwd`, if there is one. Raises RuntimeError with its last lines if it fails.
+    The command reads the `.env` of `cwd`, if there is one. If it fails, this raises RuntimeError
+    with the command's last lines.
     """
     command = [str(Path(sys.executable).with_name("signal-pipeline")), *arguments]
     return run_child(command, environment, cwd)
@@ -61,7 +62,8 @@ def run_command(arguments: Sequence[str], environment: Mapping[str, str], cwd: P
 
 def run_child(command: Sequence[str], environment: Mapping[str, str], cwd: Path) -> Child:
     """Run a program to its end. Raises RuntimeError with its last lines if it fails."""
-    # By its path, since with this tree in PYTHONPATH another build would import this tree's code.
+    # child.py is run by its path, so this tree need not be in PYTHONPATH. With this tree there,
+    # another build would import this tree's code.
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("child.py")), *command],
         env=dict(environment),

@@ -47,9 +47,9 @@ class Server:
 
     @contextmanager
     def database(self, *, migrated: bool = True) -> Iterator[Settings]:
-        """Yield settings for a database of its own, which is dropped afterwards.
+        """Yield settings for a new database, which is dropped afterwards.
 
-        Its start date leaves room for the whole history.
+        The start date in them leaves room for the whole history.
         """
         name = f"bench_{next(self._numbers)}"
         with psycopg.connect(self.url, autocommit=True) as connection:
@@ -81,8 +81,8 @@ class Server:
     def evict(self, connection: Connection, prefix: str) -> None:
         """Remove the files of tables and indexes with this prefix from the system's cache.
 
-        They are written out before. This works on Linux only; elsewhere the files stay in the
-        cache.
+        A checkpoint writes them out first. This works on Linux only; elsewhere the files stay in
+        the cache.
         """
         self.checkpoint()
         rows = connection.execute(
@@ -122,7 +122,7 @@ def database_of(settings: Settings) -> Database:
 def ingest_at_end_of(settings: Settings, day: date) -> Ingest:
     """Return an ingest whose clock is stopped at the end of a day.
 
-    So any day inside the history can be filled as its events came.
+    So any day inside the history can be filled as if its events came on that day.
     """
     at = datetime.fromisoformat(f"{day}T23:59:59+00:00")
     return Ingest.from_settings(settings, database_of(settings), lambda: at)

@@ -1,4 +1,4 @@
-"""The table: its rows, how a comparison becomes one, the machine it was measured on."""
+"""The table: its rows, how a comparison becomes a row, and the machine that was measured."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def seconds(cost: Cost) -> str:
 
 
 def per_event(cost: Cost) -> str:
-    """Return a rate, and what one event costs; `cost` is that of one event."""
+    """Return events per second, and the CPU time of one event; `cost` is that of one event."""
     return f"{1 / cost.wall:,.0f}/s (CPU {cost.cpu * 1e6:.1f} µs)"
 
 

@@ -21,7 +21,7 @@ HISTORY = days_between(YESTERDAY - timedelta(days=HISTORY_DAYS - 1), YESTERDAY)
 # A Monday's weight in `simulate`. Dividing by it gives about as many lines as wanted.
 WEIGHT = 1.22
 
-# An id's time and its random end. With places exchanged, the id is random.
+# An id starts with its time and ends with random digits. With both exchanged, the id is random.
 _ID = re.compile(rb'"clientEventId":"(.{8})-(.{4})-(.{9})-(.{8})(.{4})"')
 
 # Copies a day's events to another day. Each copy has new ids of the new time, new people and new
@@ -47,9 +47,9 @@ cross join generate_series(%(first)s::int, %(last)s::int) as n
 def lines_of(
     folder: Path, lines: int, day: date = YESTERDAY, seed: int = 1, *, random_ids: bool = False
 ) -> Path:
-    """Return a file of about so many simulated lines of one day.
+    """Return a file of about `lines` simulated lines of one day.
 
-    The client's ids are of version 7, or random on demand.
+    The client's ids are of version 7, or random with `random_ids`.
     """
     path = folder / f"lines-{lines}-{day}-{seed}{'-random' * random_ids}.ndjson"
     if not path.exists():
@@ -63,7 +63,7 @@ def lines_of(
         )
         with path.open("wb") as file:
             for chunk in chunks:
-                # Some retries come a day later. The later day first, so that none moves twice.
+                # Some retries come a day later. The later date is first, so none is replaced twice.
                 dated = chunk
                 for days in (1, 0):
                     old, new = (str(each + timedelta(days)).encode() for each in (monday, day))
@@ -75,7 +75,7 @@ def lines_of(
 
 
 def fill_day(settings: Settings, file: Path, day: date) -> int:
-    """Ingest a file of one day as it came then; return how many events the day has."""
+    """Ingest a file of one day as if it came on that day; return how many events were accepted."""
     ingest = ingest_at_end_of(settings, day)
     try:
         with file.open("rb") as stream:
@@ -93,14 +93,15 @@ def multiply(
     *,
     random_ids: bool = False,
 ) -> None:
-    """Fill a day that has no events yet with `copies` copies of some of another day's events.
+    """Fill a day that has no events yet with copies of another day's events.
 
+    Some events of `source` are copied, each `copies` times, which gives at most `events` events.
     Keys, books and version are filled too.
     """
     start, end = window(source)
     partition = sql.Identifier("signal", f"events_{target:%Y%m%d}")
     with connection.transaction():
-        # As signal.ensure_day makes it, but indexed after it is filled.
+        # The partition is made as by signal.ensure_day, but it is indexed after it is filled.
         connection.execute(
             sql.SQL(
                 "create table {} (like signal.events including defaults including constraints)"
@@ -144,7 +145,7 @@ def multiply(
 def fill_history(settings: Settings, events_per_day: int, *, random_ids: bool = False) -> None:
     """Fill all of `HISTORY` except yesterday, over two connections.
 
-    Yesterday must have at least so many events.
+    Yesterday must have at least `events_per_day` events.
     """
 
     def fill(days: list[date]) -> None:

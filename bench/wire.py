@@ -40,7 +40,7 @@ START_PATIENCE = 180.0
 
 
 def measure(bench: Bench) -> list[Row]:
-    """Measure with one worker each, the same bytes, and the same connections."""
+    """Measure both with one worker, the same bytes, and the same number of connections."""
     what = "`eventCreate`, token and signature checked, committed, one worker"
     if importlib.util.find_spec("signal_pipeline.api") is None:
         return [Row(what, "", "this version has no API")]

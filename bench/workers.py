@@ -19,13 +19,14 @@ from bench.wire import WARM_UP, ask_all, create_requests, free_port, wait_for
 from signal_pipeline.settings import Settings
 
 WORKERS = 2
-# Many, since each worker gets a part of them, and a batch holds what waits at one worker.
+# There are many, since each worker gets only a part of them, and a batch holds only what waits at
+# one worker.
 CONNECTIONS = 256
 AT_LEAST = 8_000  # Requests per round.
 
 
 def measure(bench: Bench) -> list[Row]:
-    """Measure both on one database; in each round each gets requests of its own."""
+    """Measure both servers on one database; each gets requests of its own in every round."""
     costs: dict[int, list[Cost]] = {1: [], WORKERS: []}
     count = max(AT_LEAST, bench.events // 250)
     with bench.server.database() as settings, ExitStack() as stack:

@@ -205,7 +205,7 @@ def main() -> int:
         "--ua-parser-js", type=Path, help="for accuracy: a checkout of ua-parser-js"
     )
     parser.add_argument(
-        "--races", type=int, default=200, help="runs that end while somebody looks for dead ones"
+        "--races", type=int, default=200, help="runs that end while the test looks for dead runs"
     )
     parser.add_argument(
         "--neighbour-seconds", type=float, default=90, help="how long another team's runs take"
@@ -217,11 +217,11 @@ def main() -> int:
         "--keep-days", type=int, default=30, help="for year: the retention, at least 7"
     )
     parser.add_argument(
-        "--neighbour-kills", type=int, default=3, help="kills of our runs meanwhile"
+        "--neighbour-kills", type=int, default=3, help="kills of our runs beside another team's"
     )
     parser.add_argument("--worlds", type=int, default=3, help="for suppression, each a minute")
     parser.add_argument(
-        "--people", type=int, default=40, help="for suppression: the most people of an app's day"
+        "--people", type=int, default=40, help="for suppression: the most people of an app on a day"
     )
     parser.add_argument(
         "--cells",

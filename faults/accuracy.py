@@ -2,8 +2,8 @@
 
 `python -m faults accuracy` reads tab-separated labels (`--labels FILE`, gzip or not): kind (person,
 old, bot), device (one of DEVICE_TYPES, or empty), source, user agent. With `--ua-parser-js FOLDER`,
-a checkout of that project, it also reads that project's tests. Their labels are independent of the
-list of models that Signal uses, and of the lists of bots.
+a checkout of that project, it also reads that project's tests. The labels in these tests are
+independent of the list of models and the lists of bots that Signal uses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PROGRAMS = ("crawler", "cli", "fetcher", "library")
 class Labelled(NamedTuple):
     """A user agent with its labels.
 
-    `kind` is person, old (people's older and odd shapes) or bot; `device` can be empty.
+    `kind` is person, old (a person's older or odd user agent) or bot; `device` can be empty.
     """
 
     kind: str
@@ -57,9 +57,10 @@ def read_ua_parser_js(folder: Path) -> Iterator[Labelled]:
 
 
 def report(title: str, items: Iterable[Labelled]) -> list[str]:
-    """Return rows of a Markdown table: how many are bots by kind, how many are right by device.
+    """Return rows of a Markdown table: the share of bots by kind, and of right devices by device.
 
-    Bots are also counted by source: a list that was made from one source's bots finds all of them.
+    Bots are also counted by source, since a list that was made from the bots of one source finds
+    all bots of that source.
     """
     bots, kinds = Counter[str](), Counter[str]()
     right, known, wrong = Counter[str](), Counter[str](), Counter[tuple[str, str]]()

@@ -29,7 +29,7 @@ from signal_pipeline.rollups.models import load_models
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import load_settings
 
-# About twenty lines: many commits in a small file, and as many places to die between them.
+# About twenty lines. So a small file takes many commits, and a process can die between any two.
 SMALL_BATCH = 8 * 1024
 ACTOR = b"f" * 32
 ERRORS = "victims.log"
@@ -48,7 +48,7 @@ def migrate_all() -> None:
 
 
 def ingest_file(path: Path, now: datetime) -> None:
-    """Ingest a file as the command does, by the clock of its day."""
+    """Ingest a file as the command does, with `now` as the time."""
     quiet()
     ingest_module.BATCH_BYTES = SMALL_BATCH
     with (
@@ -59,7 +59,7 @@ def ingest_file(path: Path, now: datetime) -> None:
 
 
 def drain(now: datetime) -> None:
-    """Drain the landing as a run of raw_events does."""
+    """Drain the landing as a run of raw_events does, with `now` as the time."""
     quiet()
     ingest_module.BATCH_BYTES = SMALL_BATCH
     settings = load_settings()

@@ -1,9 +1,9 @@
 """The API under fire: real servers get events over HTTP and are killed.
 
 They are also killed while PostgreSQL is away and events are spooled. An event is acknowledged if
-its answer is 200, without errors, and `accepted` or `spooled`. Whatever dies, an acknowledged event
-is stored exactly once. An event that was not acknowledged is stored at most once, and exactly once
-after a retry.
+its answer has the status 200, no errors, and the outcome `accepted` or `spooled`. Whatever dies, an
+acknowledged event is stored exactly once. An event that was not acknowledged is stored at most
+once, and exactly once after a retry.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ApiUnderFire:
         for number in range(SENDERS):
             lines = oracle.lines_of(self.day, oracle.OF_API, lines_per_sender, self._random)
             name = f"{self._lives}-{number}"
-            # A daemon, so that a fault which is found meanwhile can end the program.
+            # A daemon thread does not keep the program alive when a fault is found meanwhile.
             sender = threading.Thread(target=self._send, args=(port, name, lines), daemon=True)
             self._senders.append(sender)
             sender.start()
@@ -95,8 +95,9 @@ class ApiUnderFire:
     def settle(self, state: oracle.Day) -> list[str]:
         """Serve undisturbed, and return what is wrong.
 
-        The server drains the spool, what was promised is checked, and half of the unknown events
-        are sent again. What is stored then is added to the oracle's day.
+        The server drains the spool, and every acknowledged event must be stored. Half of the events
+        that were not acknowledged are sent again. All events that must then be stored are added to
+        the oracle's day.
         """
         port, process = self._serve(revives=True)
         if not wait_until_up(port, PATIENCE_SECONDS):
@@ -179,7 +180,7 @@ class ApiUnderFire:
 def outage(api: ApiUnderFire, world: World, random: Random) -> Counter[str]:
     """Take PostgreSQL away under a server that cannot start it; return the kills.
 
-    Events go to the spool. Then the server dies, and its followers die while they drain.
+    Events go to the spool. Then the server dies, and later servers die while they drain the spool.
     """
     kills: Counter[str] = Counter()
     process = api.start(revives=False)

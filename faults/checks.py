@@ -12,8 +12,8 @@ from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.rollups.models import load_models
 
-# The rollups that the oracle works out itself, each with the line's own names for the columns after
-# app and type.
+# The rollups that the oracle works out itself. For the columns after app and type, each has the
+# names that a line uses.
 ROLLUPS: Mapping[str, tuple[str, ...]] = {
     "daily_app_activity": (),
     "daily_route_activity": ("route",),
@@ -25,7 +25,7 @@ COLUMNS = {"route": "route", "entityType": "entity_type", "entityId": "entity_id
 def faults(connection: Connection, days: Mapping[date, Day], home: Path) -> list[str]:
     """Return what is wrong, one sentence each; empty if every promise holds.
 
-    All work must be finished first.
+    Before it is called, all work must have ended.
     """
     found = [*_leftovers(connection, home), *_intake(connection)]
     for day, oracle in days.items():
@@ -139,7 +139,7 @@ def _intake(connection: Connection) -> list[str]:
     """Compare the intake and the bots with the books.
 
     The intake counts by day of receipt and the books by day of the event, so only their totals must
-    agree. The bots, counted by families, must agree with the books of each day.
+    agree. The table of bots counts them by family; its sums must agree with the books of each day.
     """
     received = _rows(
         connection,

@@ -1,9 +1,9 @@
 """How many ordinary descriptions the search for personal data drops, measured on made-up ones.
 
 `python -m faults.descriptions [--number N] [--seed S]` prints a table in Markdown: each kind of
-value alone, ordinary keys, descriptions of several of both, and those of simulated traffic. None of
-them tells anything about a person, so each drop is a false one. tests/events/test_private_keys.py
-and test_private_texts.py try private values.
+value alone, ordinary keys alone, descriptions of several keys and values, and the descriptions of
+simulated traffic. None of these tells anything about a person, so each drop is a false one. Private
+values are tried by tests/events/test_private_keys.py and test_private_texts.py.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ PLACES = (
     "everything",
 )
 DISK_MB = 256
-# How much room the ballast leaves, by round: too little for the next segment of WAL, or enough for
-# one segment and few tables.
+# How much room the ballast, a file that fills the disk, leaves in a round: too little for the next
+# segment of WAL, or enough for one segment and few tables.
 ROOMS_MB = (
     12,
     20,
@@ -118,7 +118,7 @@ class FullDisk:
         """Bring files until the disk is full and one fails; return the files that failed."""
         failed: list[Path] = []
         for at in range(MAX_FILES):
-            # If the landing is on the full disk, its writer keeps the file.
+            # If the landing is on the full disk, a file may not get in, and its sender keeps it.
             with suppress(OSError):
                 self._land(day, f"{number}-{at}")
             self._drain(day)
@@ -173,9 +173,9 @@ class FullDisk:
         self.counts["seconds until all was well"] += round(time.monotonic() - freed)
 
     def _verify(self, day: date, failed: list[Path]) -> None:
-        """Check that the work that was done is there, and that nothing is there twice.
+        """Check that everything is stored, and nothing twice.
 
-        Work that failed must be there after another try.
+        Work that failed is first tried again.
         """
         for path in failed:
             self.world.finish(actions.ingest_file, path, _end_of(day))

@@ -97,7 +97,7 @@ TEXTS = (
 
 
 def _day_start(days_ago: int) -> datetime:
-    """Return when today, or an earlier UTC day, began."""
+    """Return when the UTC day began that was `days_ago` days ago; 0 is today."""
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight - timedelta(days=days_ago)
 
@@ -244,10 +244,10 @@ class Payload(NamedTuple):
 
 
 def payloads(number: int, use: Callable[[Payload], None], at_seed: int) -> None:
-    """Make at least that many payloads and hand each over; the same seed makes the same ones.
+    """Make at least `number` payloads and give each to `use`; the same seed makes the same ones.
 
-    An example with several changes gives several payloads: one with the first change, one with the
-    first two, and so on, and one that must pass.
+    Each example has several changes, and gives several payloads: one with the first change, one
+    with the first two, and so on. It also gives one sly payload, which must pass.
     """
     edges, yesterday = times(), _day_start(1).isoformat()
 

@@ -1,7 +1,7 @@
-"""Hostile connections to a real server with few files, while strangers must still be served.
+"""Hostile connections to a real server that may open few files, and must still serve strangers.
 
-A hostile connection is silent, trickles, floods, or never reads. The connections are bounded in
-number and time, and on loopback.
+A hostile connection is silent, trickles, floods, or never reads. The connections are on loopback,
+and bounded in number and time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from faults.world import PATIENCE_SECONDS, FaultFoundError, StuckError, World
 from signal_pipeline.settings import load_settings
 
 FILES = 256
-OTHER_FILES = 500  # That this process may have open beside its hostile connections.
+OTHER_FILES = 500  # Files that this process may open beside its hostile connections.
 PER_LOOK = 50  # Connections between two checks that a stranger is served.
 HEALTH_SECONDS = 10.0  # A machine under load can need some seconds for a health check.
 CLOSED_SECONDS = 60.0
@@ -89,7 +89,7 @@ def by_connection(world: World, number: int, seed: int) -> str:
 
 
 def _allow_files(number: int) -> None:
-    """Let this process have that many files open, if it may have fewer. Raises StuckError."""
+    """Raise this process's limit of open files to `number` if it is lower. Raises StuckError."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < number:
         raise StuckError(

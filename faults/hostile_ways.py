@@ -28,9 +28,10 @@ HEADERS = {"ip": "x-forwarded-for", "userAgent": "user-agent"}
 
 
 def by_file(world: World, number: int, seed: int) -> Counter[str]:
-    """Write payloads to files of every form and ingest them with the command; return the books.
+    """Write payloads to files of every form that Signal reads, and ingest them with the command.
 
-    Files of other forms are then refused. Raises FaultFoundError.
+    Then the command must refuse files of other forms. Returns the books of the payloads. Raises
+    FaultFoundError.
     """
     before, sent = _books(world), 0
     expected: dict[str, Stored] = {}
@@ -124,7 +125,7 @@ class _Senders:
         self.expected: dict[str, Stored] = {}
         self._queue: queue.Queue[Payload | None] = queue.Queue(WAITING)
         self._lock = threading.Lock()
-        # Daemons, so that a fault which is found meanwhile can end the program.
+        # Daemon threads do not keep the program alive when a fault is found meanwhile.
         self._threads = [
             threading.Thread(target=self._run, args=(port, n), daemon=True) for n in range(SENDERS)
         ]

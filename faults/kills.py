@@ -1,9 +1,9 @@
 """Kill tests: processes die by SIGKILL at random points, and PostgreSQL stops at once.
 
 What is left is compared with the oracle. A round has a due day and a recent day of its own.
-Ingests, a drain, an erasure, backfills and the retention work on them, several at a time, and are
-killed. So are servers of the API, whose events belong to today. Then everything is run to its end,
-undisturbed, and checked.
+Ingests, a drain, an erasure, builds, backfills and the retention work on these two days, several at
+a time, and are killed. Servers of the API are killed too; their events belong to today. Then all
+this work is run to its end, undisturbed, and the result is checked.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class KillTest:
             ],
             random,
         )
-        # The retention comes last: an earlier purge would rightly refuse the lines still to come.
+        # The retention comes last: once a day is purged, Signal rightly refuses lines of that day.
         self._break_and_finish(
             [
                 Work("ingest", actions.ingest_file, files[recent], _end_of(recent)),
@@ -149,7 +149,7 @@ class KillTest:
         self._verify({day: self.days[day] for day in (due, recent, self._today)}, f"round {number}")
 
     def _make_lines(self, day: date, random: Random, number: int) -> Path:
-        """Make new lines of a day: some for the command, on a due day others for the landing."""
+        """Make new lines of a day: some for the command and, on a due day, some for the landing."""
         state = self.days.setdefault(day, oracle.Day())
         commanded = oracle.lines_of(day, oracle.OF_COMMAND, LINES, random)
         file = self.world.home / f"{day}.lines"
@@ -184,7 +184,7 @@ class KillTest:
     def _settle_api(self, number: int, random: Random) -> None:
         """Compare what the API acknowledged with what is stored.
 
-        Every few rounds, first take the database away under it.
+        Every few rounds, the database is first taken away under the API.
         """
         if number % ROUNDS_PER_OUTAGE == 0:
             self.tally.kills += outage(self._api, self.world, random)

@@ -49,7 +49,7 @@ def create_run_of_checks(
     location: str = "signal",
     **options: Any,
 ) -> tuple[dg.DagsterRun, dg.JobDefinition]:
-    """Create a run of these checks and of nothing else, as the UI does; give its job too.
+    """Create a run of these checks and of nothing else, as the UI does; return it and its job.
 
     `job` is the job of all assets.
     """
@@ -95,7 +95,7 @@ def execute_in_this_process(
 
 
 def execute(run_id: str) -> None:
-    """Execute a run of ours in this process, which belongs to the run."""
+    """Execute a run of ours in this process, which exists only for this run."""
     quiet()
     with open_instance(load_settings()) as instance:
         run = instance.get_run_by_id(run_id)

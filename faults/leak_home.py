@@ -49,7 +49,7 @@ class LeakHome:
             "SIGNAL_HMAC_SECRET": GATEWAY_SECRET,
             "SIGNAL_API_KEYS": f"marked:{hashlib.sha256(API_KEY.encode()).hexdigest()}",
             "SIGNAL_SPOOL_DIR": str(home / "spool"),
-            # Nobody listens at this address, because a failure tells more than a success.
+            # Nobody listens at this address, so alerts fail: a failure tells more than a success.
             "SIGNAL_ALERT_URLS": f"json://{ALERTS}:{ALERTS}@127.0.0.1:1/{ALERTS}?+X-Token={ALERTS}",
             "TMPDIR": str(home / "tmpdir"),
         }
@@ -69,7 +69,7 @@ class LeakHome:
     def broken(self, table: str, condition: str) -> Iterator[None]:
         """Make new rows of a table fail unless they fulfil the condition.
 
-        The detail of the error would show the whole row.
+        PostgreSQL would show the whole row in the detail of its error.
         """
         with self.connect() as connection:
             connection.execute(
@@ -80,7 +80,7 @@ class LeakHome:
 
     @contextmanager
     def process(self, *arguments: object, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a command until it is told to stop, with its output below the home."""
+        """Run a command until the context ends, with its output below the home."""
         with (self.home / "outputs" / str(arguments[0])).open("ab") as output:
             process = subprocess.Popen(
                 [*COMMAND, *map(str, arguments)],

@@ -1,6 +1,6 @@
 """The inputs of the leak test: values that must not be found at rest, in lines and requests.
 
-Some inputs are accepted. The others fail at every check there is, with a mark just where they fail.
+Some inputs are accepted. For each check there are inputs that fail at it, with a mark just there.
 """
 
 from __future__ import annotations

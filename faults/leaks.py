@@ -74,7 +74,8 @@ class LeakTest(LeakHome):
     def by_command(self) -> None:
         """Run the commands on marked inputs.
 
-        They are good and bad lines, requests of data subjects, and a failing and a good backfill.
+        They ingest good and bad lines, look up data subjects, backfill a day (the first try fails),
+        print a report, and send a test alert.
         """
         self.connect().close()  # This process keeps the server up between the commands.
         self.run(0, "migrate")

@@ -1,7 +1,8 @@
 """Marks that must not be found at rest, in every form that they could take, and their search.
 
-A mark is a text that represents a private value in a test run. Its forms are plain, hexadecimal,
-Base64, URL-encoded and UTF-16, and its unkeyed digests, which could be enumerated.
+A mark is a text that represents a private value in a test run. Its forms are the plain text, lower
+case, hexadecimal, Base64, URL encoding, UTF-16, and unkeyed digests. Whoever has an unkeyed digest
+can find the value by trying every value.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ MINIMUM_BYTES = 6  # Shorter needles are found by chance.
 
 
 def forms(name: str, value: str | bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield each form of a value, with a name that does not repeat it."""
+    """Yield each form of a value, with a name for the form that does not contain the value."""
     raw = value if isinstance(value, bytes) else value.encode()
     yield from _texts(name, raw)
     if isinstance(value, str):

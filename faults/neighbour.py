@@ -1,7 +1,7 @@
 """Another team's code location beside Signal's: a long job under a name that Signal also uses.
 
-Each start adds a line to the file `NEIGHBOUR_STARTS`. A second start shows that Signal ended the
-run, because Dagster would then start the run again.
+Each start adds a line to the file that `NEIGHBOUR_STARTS` names. If Signal ended the run, Dagster
+would start the run again, so a second start shows that Signal did so.
 """
 
 from __future__ import annotations

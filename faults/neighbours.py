@@ -3,10 +3,10 @@
 Signal ends no run that lives, and soon ends its own dead ones. There are three parts:
 
 - `race`: Signal's own runs end while the test looks for dead runs without pause or patience.
-- `live_beside`: runs of another team, under a job name that Signal uses too, and a script of
-  theirs, outlive Signal's sensors.
-- `_kill_ours`: meanwhile runs that the daemon launched for Signal get SIGKILL. The test measures
-  how long it takes until they are ended and their pool is free.
+- `live_beside`: another team has a job with a name that Signal uses too, and a script. Signal's
+  sensors must let the run of this job and that of this script live.
+- `_kill_ours`: meanwhile, runs that the daemon launched for Signal get SIGKILL. The test measures
+  how long it takes until Signal ends these runs, and they leave their places in the pool.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ AT_ONCE = 4
 BUSY = 1  # Processes that only compute, so that some time passes between two writes.
 LOCAL_EVERY = 5  # One run in so many belongs to a command.
 LINES = 300
-# A run that has given back its lock before its end is written seems dead for this long.
+# The end of a run is written this much later. If the run has already given back its lock, it seems
+# dead meanwhile.
 SLOW = """
 create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.5); return new; end $$;
 create trigger slow before update on runs for each row when (new.status = 'SUCCESS') execute function slow();
@@ -95,7 +96,7 @@ def spin() -> None:
 
 
 def race(world: World, runs: int, figures: Figures) -> None:
-    """Let that many runs end, each in a process of its own, while looks follow without a pause."""
+    """Let `runs` runs end, each in its own process, while the test looks for dead runs."""
     with ExitStack() as stack:
         instance = stack.enter_context(open_instance(load_settings()))
         stack.enter_context(patch.object(liveness, "LOST_SECONDS", 0.0))
@@ -207,8 +208,8 @@ def _started(world: World, environment: dict[str, str], *command: str) -> Iterat
         yield psutil.Process(process.pid)
     finally:
         process.terminate()
-        # Dagster turns the signal into an exception wherever Python is at that moment. In a callback
-        # of the garbage collector it is lost, and the daemon goes on.
+        # Dagster turns the signal into an exception wherever Python is at that moment. If that is a
+        # callback of the garbage collector, the exception is lost, and the daemon goes on.
         with suppress(subprocess.TimeoutExpired):
             process.wait(60)
         process.kill()
@@ -251,10 +252,10 @@ def _kill_ours(
     random: Random,
     figures: Figures,
 ) -> tuple[date, oracle.Day]:
-    """Give a day late events, and kill the run that builds it before it ends; return the day.
+    """Give a day late events, and kill the run that comes to build the day; return the day.
 
-    The time until the run's end is written goes into `figures`. Raises FaultFoundError if that took
-    too long.
+    `figures` gets the seconds until the killed run was ended and out of its pool. Raises
+    FaultFoundError if that took too long.
     """
     day = today_utc() - timedelta(days=1 + len(figures.ended_after))
     state, file = oracle.Day(), world.home / f"{day}.late"

@@ -32,9 +32,9 @@ from signal_pipeline.settings import load_settings
 LINES = 5_000
 # A killed run is noticed after half a minute and retried; at worst there is a back-off.
 PATIENCE_SECONDS = 420.0
-SECONDS_PER_KILL = 120  # A kill takes less than this, with its share of what heals.
+SECONDS_PER_KILL = 120  # A kill takes less than this, its share of the healing included.
 KILLS_PER_DAY = 2
-DAYS_PER_KILL = 3  # A run can end before its kill.
+DAYS_PER_KILL = 3  # More than one, as a run can end before its kill.
 LONGEST_RUN_SECONDS = 0.6
 WATCH_SECONDS = 5.0
 # The process of each run that is under way, as Dagster's in-process executor reports it.
@@ -111,7 +111,7 @@ def _kill_and_heal(
 ) -> Counter[str]:
     """Kill at most `most` of the runs that work on these days, and wait until all is well.
 
-    Then the days are right and no killed run seems to be alive.
+    All is well when the days are right and no killed run seems to be alive.
     """
     done: Counter[str] = Counter()
     killed: set[str] = set()

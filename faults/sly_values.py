@@ -1,6 +1,6 @@
-"""What sly payloads are made of: values that are hostile but allowed.
+"""What sly payloads are made of: values that look hostile but are allowed.
 
-Where a value is stored in another form, that form, spelled out by hand, is beside it.
+If a value is stored in another form, that form stands beside it, spelled out by hand.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Agent(NamedTuple):
 
     @property
     def normalised(self) -> str:
-        """The user agent's part of the hash's input; a missing one is the empty string."""
+        """The user agent's part of the hash's input; the empty string if there is no user agent."""
         return "" if self == NOBODY else f"{self.browser}|{self.major}|{self.system}"
 
 
@@ -99,7 +99,7 @@ ROUTES: Sequence[tuple[str | None, str | None]] = (
     ("/people/someone\u2060@private.example", "/people/[id]"),
     ("/a%0D%0Ab/x", "/[id]/x"),
 )
-# Ids next to the nil and the max UUID, which are not valid ids.
+# The nil and the max UUID are not valid ids, but the ids next to them are.
 SESSIONS = (
     None,
     None,
@@ -152,7 +152,7 @@ HARMLESS_TEXTS = (
     "1.2.0+20261123101530",
     "what? a=b",
     "https://www.example.org/a#part",
-    # Longer than a time of ours, and not a time.
+    # It has more digits than a time that Signal stores; in a description it is only a text.
     "2026-11-20T23:59:59.9999999Z",
 )
 NUMBERS = (

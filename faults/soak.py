@@ -1,7 +1,7 @@
 """The soak: everything runs at once, with deadlocks and serialization failures injected.
 
 Ingesters, the API, builders, a backfill, the retention and erasures work at the same time. At the
-end every promise is compared with the oracle. Triggers of the soak's own database inject the
+end the database is compared with the oracle. Triggers in the soak's own database inject the
 failures, at random statements of writers, builds and purges.
 """
 
@@ -88,7 +88,7 @@ def keep_ingesting(seed: int, who: int, days: list[date], until: float, log: Pat
 def _request(seed: int, who: int, number: int, day: date) -> list[oracle.Line]:
     """Return one request of a caller: events of one person.
 
-    The neighbour sends the last one too, as the same person.
+    The neighbouring caller sends the last event too, as the same person.
     """
     lines = oracle.lines_of(
         day, oracle.OF_API, EVENTS_PER_REQUEST - 1, Random(f"{seed}/api/own/{who}/{number}")
@@ -105,7 +105,7 @@ def _request(seed: int, who: int, number: int, day: date) -> list[oracle.Line]:
 def keep_calling(seed: int, who: int, port: int, day: date, until: float, log: Path) -> None:
     """Run one caller of the API, at a steady pace.
 
-    It sends a request again until all its events are acknowledged, and then writes it down.
+    It repeats a request until all events are acknowledged, and then writes the request down.
     """
     actions.quiet()
     number = 0
@@ -178,7 +178,7 @@ def soak(world: World, seed: int, seconds: float) -> dict[str, int]:
     """
     today = wait_for_midnight(seconds + SETTLE_SECONDS)
     recent = [today - timedelta(days=n) for n in range(1, DAYS + 1)]
-    # 180 days before today and earlier, since the start date is 420 days before today.
+    # These days are 180 days ago and earlier, since the start date is 420 days ago.
     due = [world.start_date + timedelta(days=300 - 60 - n) for n in range(DUE_DAYS)]
     due = [day for day in due if day < today - timedelta(days=180)]
     world.finish(actions.migrate_all)

@@ -31,7 +31,7 @@ class Recovered:
     exactly: int = 0
     of_one_person: int = 0
     one_person_exactly: int = 0
-    under_five: int = 0  # Not recovered exactly, but at most four events or people.
+    under_five: int = 0  # Not recovered exactly, but known to have at most four events or people.
     questions: int = 0
     large: Counter[str] = field(default_factory=Counter)  # Rows of five people or more, by kind.
     large_hidden: Counter[str] = field(default_factory=Counter)
@@ -57,7 +57,8 @@ class Recovered:
 def small_and_large(analyst: Analyst) -> tuple[list[tuple[Cell, int]], list[Cell]]:
     """Return every cell that has clicks and that a question can ask for, over every window.
 
-    The first list has the small cells with their people, the second the large cells.
+    The first list has the small cells, each with its number of people. The second has the large
+    cells.
     """
     people: dict[Cell, dict[str, set[tuple[str, int]]]] = {}
     for (first, last), size in product(analyst.windows(), range(len(KEYS))):

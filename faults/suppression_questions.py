@@ -1,4 +1,4 @@
-"""A patient analyst, who asks all that `eventStats` answers below admin and remembers the answers.
+"""A patient analyst, who asks all that `eventStats` answers to non-admins, and remembers it.
 
 The analyst knows every possible value, whether each hidden row exists, which devices a system runs
 on, and that browser, system, device and app split people as well as events.
@@ -154,7 +154,7 @@ class Analyst:
     def _ask_what_exists(self, place: Mapping[str, str]) -> None:
         """Ask whether a row that is not shown exists.
 
-        With a filter on every value at once, `suppressedRows` shows it.
+        With a filter on every value at once, `suppressedRows` shows that.
         """
         where = {name: value for name, value in place.items() if name != "day"}
         day = date.fromisoformat(place["day"])

@@ -1,8 +1,8 @@
-"""What an analyst can work out from the numbers that were shown. No Signal here.
+"""What an analyst can work out from the numbers that were shown, without any code of Signal.
 
 The numbers give linear equations over cells, and this module finds the bounds of a cell. The
-unknowns are the cells of the full crossing: how many events (or people) one day, app, type, route,
-device, browser and system has. A number that was shown is the sum of some of them.
+unknowns are the cells of the full crossing: how many events (or people) there are with one day,
+app, type, route, device, browser and system. A number that was shown is the sum of some unknowns.
 """
 
 from __future__ import annotations

@@ -134,7 +134,8 @@ def _line(number: int, click: Click) -> bytes:
             "clientEventId": str(uuid.uuid4()),
             "sessionId": str(uuid.UUID(int=1 + click.day.toordinal() * 1000 + click.person)),
             "createdAt": at.isoformat(),
-            # An address for each: a phone and a tablet at one address can be one person to Signal.
+            # Each person has an address, since Signal can take a phone and a tablet at one address
+            # for one person.
             "ip": f"2001:db8:0:{click.person:x}::1",
             "userAgent": click.user_agent,
         }

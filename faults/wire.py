@@ -83,9 +83,9 @@ class Gateway:
         self._claims: object = None
 
     def body(self, query: str, variables: bytes, events: int = 1) -> tuple[bytes, dict[str, str]]:
-        """Return a signed body around the JSON text of variables, and the sender's headers.
+        """Return a signed body around the text of the variables, and the sender's headers.
 
-        The text of the variables need not be JSON.
+        The text should be JSON, but need not be.
         """
         if self._left < events:
             self._next_person()
@@ -127,7 +127,8 @@ class Client:
     def connect(self) -> None:
         """Connect unless connected. Raises one of NO_ANSWER.
 
-        The server closes connections that idle, perhaps just when the next request is sent.
+        The server closes connections that idle, perhaps just when the next request is sent. So a
+        connection that has not been used for a while is opened again.
         """
         if time.monotonic() - self._used_at > FRESH_SECONDS:
             self._connection.close()
@@ -142,7 +143,7 @@ class Client:
     def send(self, lines: Sequence[Line]) -> Answer:
         """Send lines of one person in one request.
 
-        Raises one of NO_ANSWER; then it is not known whether they were stored.
+        Raises one of NO_ANSWER; then it is not known whether the lines were stored.
         """
         inputs = [{name: line[name] for name in INPUTS if name in line} for line in lines]
         body, headers = self._gateway.body(
@@ -173,7 +174,8 @@ class Client:
 def free_port() -> int:
     """Return a loopback port that nobody listens on.
 
-    It lies below those that the kernel gives to clients, of which these runs open thousands.
+    It lies below the ports that the kernel gives to clients, since these runs open thousands of
+    client connections.
     """
     while True:
         port = SystemRandom().randrange(20_000, 32_000)

@@ -33,7 +33,7 @@ class StuckError(Exception):
 def wait_for_midnight(seconds: float) -> date:
     """Wait for the next UTC date if it begins within that time; return the date that it is then.
 
-    The API's events belong to the date of their arrival.
+    The API's events belong to the date of their arrival, which must therefore not change in a test.
     """
     now = datetime.now(UTC)
     left = (
@@ -57,7 +57,7 @@ def kill_children() -> None:
 def stop_servers(folder: Path) -> None:
     """Stop every PostgreSQL with its data in the folder.
 
-    Its last user stops it, but not if that was killed.
+    A server is stopped by its last user, but not if that user was killed.
     """
     for file in folder.rglob("postmaster.pid"):
         with suppress(OSError, ValueError, psutil.Error):
@@ -72,7 +72,7 @@ def _in_environment(
 ) -> None:
     """Run an action in this world's environment.
 
-    All worlds of a process share the process that forks, which has the first world's environment.
+    All worlds of a process share one server that forks, and it has the first world's environment.
     """
     _read_no_env_file()
     os.environ.clear()

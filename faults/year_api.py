@@ -1,4 +1,4 @@
-"""The API of the long year, which is replaced by the next release on the way."""
+"""The API of the long year; on the way, the next release of Signal replaces it."""
 
 from __future__ import annotations
 

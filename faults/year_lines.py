@@ -11,8 +11,8 @@ from random import Random
 
 from faults import oracle
 
-# Today this is a person's browser; the upgraded list of crawlers calls it a bot. It has an address
-# of its own, because in a hash its browser is the same as the Mac's.
+# A person's browser by the present list of crawlers, and a bot by the list of the next release. The
+# auditor has an address of its own, because in a hash its browser is the same as that of the Mac.
 AUDITORS_ADDRESS = "10.1.1.9"
 AUDITOR = oracle.MAC + " ExampleAuditor/1.0"
 LATE_DAYS = 10

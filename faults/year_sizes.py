@@ -18,7 +18,8 @@ select pg_database_size(current_database()), pg_database_size(%s),
         where relnamespace = 'signal'::regnamespace and relkind = 'r' and (relname ~ '^events_' or relname = 'event_keys')),
     (select count(*) from signal.events), (select count(*) from signal.receipts)
 """
-# The retention bounds the raw events; `home` is the files beside the database.
+# What must not grow for ever. The retention bounds the raw events and their bytes (`raw`). `home`
+# counts the bytes of the files beside the database.
 STEADY = (
     "raw",
     "home",

@@ -79,7 +79,10 @@ class Year:
         self._compare()
 
     def _day(self, number: int, day: date) -> None:
-        """At noon: requests; on some days a new release or an erasure. At 18:00 perhaps late lines."""
+        """At noon come requests, and on some days an erasure or a new release.
+
+        On some days, late lines come at 18:00.
+        """
         self.state[day], self.secrets[day] = oracle.Day(), self.secret
         self._set_clock(day, "12:00")
         if number == self.days * 2 // 5:
@@ -110,7 +113,7 @@ class Year:
         self._set_clock(tomorrow, "00:05")
         self._land(day, self._lines_of_file(day))
         self._ingest(day)
-        # Once per retention, and early enough for the purge to come before the walk ends.
+        # A hole comes once per retention, and early enough that the walk still sees the purge.
         if number % (self.keep + 1) == self.keep and number + HOLE_NIGHTS + 2 < self.days:
             self._make_hole(
                 before(tomorrow, self.keep + 1), tomorrow + timedelta(days=HOLE_NIGHTS - 1)
@@ -118,7 +121,8 @@ class Year:
         self._set_clock(tomorrow, "00:30")
         rotates = number == self.days * 3 // 5
         missed = self.random.random() < MISSED_NIGHTS and number + 1 < self.days
-        # What waits in the landing is hashed with the secret of its day.
+        # Before a rotation the night is never missed: what waits in the landing must be hashed with
+        # the secret of its day.
         if missed and not rotates:
             self.done["missed nights"] += 1
             self.waits = True

@@ -35,12 +35,13 @@ with loaded_for_good():
     from signal_pipeline.rollups.models import load_models
     from signal_pipeline.settings import Settings, load_settings
 
-# Always the same objects: Dagster merges definitions only if a shared key has one object.
+# Always the same objects: Dagster merges definitions that share a key only if they have the very
+# same object under it.
 RESOURCES = {"postgres": PostgresResource(), "ingest": IngestResource()}
 
 
 @dg.definitions
-@cache  # A process of Dagster's asks more than once.
+@cache  # One process of Dagster calls this more than once.
 def defs() -> dg.Definitions:
     """Return the definitions for the settings in the environment."""
     with loaded_for_good():

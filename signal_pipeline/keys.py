@@ -2,7 +2,7 @@
 
 Each comes from the settings. In development, a key that is not set is generated once into a file
 below `SIGNAL_HOME`; in production, a key that is missing or that somebody could guess is an error.
-For a gateway's secret that is not set, `api/identity/` generates one or raises the error.
+If the gateway's secret is not set, `api/identity/` generates one or raises the error.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def generated_secret(path: Path, make: Callable[[], str]) -> str:
             file.write(make())
         try:
             with suppress(FileExistsError):
-                # This fails if another process was first, so that all share one secret.
+                # If another process was first, this fails, and all processes share its secret.
                 os.link(draft, path)
         finally:
             os.unlink(draft)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / ".venv-against"
-# Any revision is installed by this tree's installer, which needs no more than that tree's lock.
+# This tree's installer installs every revision. All that it needs of a revision is its lock.
 INSTALLER = ("tools/install.py", "uv.requirements.lock")
 
 
@@ -34,7 +34,7 @@ class Build:
 
 
 def this_tree() -> Build:
-    """Return the build of the working folder; its name says whether files differ from the commit."""
+    """Return the build of the working folder; its name says if files differ from the commit."""
     described = f"{_git('rev-parse', '--short', 'HEAD')}"
     if _git("status", "--porcelain", "--untracked-files=no"):
         described += " with uncommitted changes"

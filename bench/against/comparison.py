@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-# Below each of these many seconds, the next smaller unit is easier to read.
+# Units of time: the least seconds that are shown in the unit, how many make a second, the name.
 _TIMES = ((1.0, 1.0, "s"), (1e-3, 1e3, "ms"), (0.0, 1e6, "µs"))
 
 
@@ -14,8 +14,8 @@ _TIMES = ((1.0, 1.0, "s"), (1e-3, 1e3, "ms"), (0.0, 1e6, "µs"))
 class Figure:
     """One number that a build showed in one round, in `unit`; less is better.
 
-    `ratio_target` bounds this tree's share of the other revision's median. `target` bounds this
-    tree's own median.
+    `ratio_target` bounds this tree's median divided by the other revision's. `target` bounds this
+    tree's median by itself.
     """
 
     value: float
@@ -34,7 +34,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One figure of both builds, each by round."""
+    """One figure: its values by round, for both builds."""
 
     name: str
     sample: Figure
@@ -81,7 +81,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table. `failures` says by build why it has no figures."""
+    """One line of the table. `failures` says, by the side of a build, why that build failed."""
 
     what: str
     figures: Sequence[Compared] = ()

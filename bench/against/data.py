@@ -1,4 +1,4 @@
-"""The main job by its commands: ingest, rollups of large days, a long backfill, retention."""
+"""Measures the main commands: ingest, rollups of large days, a long backfill, retention."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def ingest(scale: Scale, build: Build) -> Iterator[Turn]:
                 f"`ingest` of {lines:,} lines, the whole command, for each line",
                 {
                     **used.each(lines, wall_target=0.65, cpu_target=0.6),
-                    # A build that accepts more does more.
+                    # A build that accepts more events does more work.
                     "accepted": Figure(float(str(used.printed["accepted"])), "events"),
                 },
             ),
@@ -44,7 +44,7 @@ def ingest(scale: Scale, build: Build) -> Iterator[Turn]:
 
 @contextmanager
 def rollups(scale: Scale, build: Build) -> Iterator[Turn]:
-    """Measure `backfill` of one day of twice the scale."""
+    """Measure `backfill` of one day that has twice the scale's lines."""
     with _filled_day(scale, build, 2) as (home, lines):
 
         def turn(_: int) -> list[Reading]:
@@ -65,7 +65,7 @@ def rollups(scale: Scale, build: Build) -> Iterator[Turn]:
 
 @contextmanager
 def memory(scale: Scale, build: Build) -> Iterator[Turn]:
-    """Measure the peak memory of `backfill` of one day of ten times the scale."""
+    """Measure the peak memory of `backfill` of one day that has ten times the scale's lines."""
     with _filled_day(scale, build, 10) as (home, lines):
 
         def turn(_: int) -> list[Reading]:
@@ -78,7 +78,7 @@ def memory(scale: Scale, build: Build) -> Iterator[Turn]:
 
 @contextmanager
 def history(scale: Scale, build: Build) -> Iterator[Turn]:
-    """Measure `backfill` of many days of a twentieth of the scale."""
+    """Measure `backfill` of many days, each with a twentieth of the scale's lines."""
     per_day = max(100, scale.events // 20)
     with scale.home(build) as home:
         home.ingest(scale.lines(scale.days, per_day))
@@ -136,8 +136,8 @@ def retention(scale: Scale, build: Build) -> Iterator[Turn]:
 
 @contextmanager
 def _filled_day(scale: Scale, build: Build, times: int) -> Iterator[tuple[Home, int]]:
-    """Yield a home whose yesterday has so many times the scale's lines, and how many it has."""
-    # One file for all of them would take several gigabytes of memory while it is made.
+    """Yield a home whose yesterday has `times` times the scale's lines, and their number."""
+    # One file with all these lines would take several gigabytes of memory while it is made.
     files = [lines_of(scale.folder, scale.events, seed=10 + number) for number in range(times)]
     with scale.home(build) as home:
         yield home, home.ingest(*files)

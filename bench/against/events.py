@@ -19,7 +19,7 @@ WHAT = "`eventCreate`, token and signature checked, committed, one worker"
 
 @contextmanager
 def events(scale: Scale, build: Build) -> Iterator[Turn]:
-    """Measure one worker; its CPU is that of `serve` and its children, the client's is left out."""
+    """Measure one worker. The CPU of `serve` and its children counts, the client's does not."""
     with scale.home(build) as home:
         asyncio.run(ask_all(home.port, scale.gateway.events(WARM_UP, "first"), CONNECTIONS))
         count = max(AT_LEAST, scale.events // 100)
@@ -75,7 +75,7 @@ def _one_by_one(home: Home, requests: Sequence[bytes]) -> Reading:
 
 
 async def _latencies(port: int, requests: Sequence[bytes], rate: float) -> list[float]:
-    """Send `rate` requests a second; return the seconds from when each was due to its answer.
+    """Send `rate` requests a second; return how long after its due time each was answered.
 
     A request that waits for a free connection is late, and its wait counts.
     """

@@ -28,7 +28,7 @@ CREATE = """mutation ($input: EventCreateInput!) { eventCreate(input: $input) { 
 
 @contextmanager
 def freshness(scale: Scale, build: Build) -> Iterator[Turn]:
-    """Measure about twenty events in all, at random moments; `dev` of both builds runs meanwhile."""
+    """Measure some twenty events in all, at random moments; `dev` of both builds runs meanwhile."""
     random = Random(1)  # noqa: S311 - moments, not secrets
     with scale.home(build) as home, _dev(home):
         created = 0
@@ -72,7 +72,7 @@ def _dev(home: Home) -> Iterator[None]:
 
 
 def _create(scale: Scale, home: Home, number: int) -> None:
-    """Create an event that every rollup counts, and so has an entity."""
+    """Create an event that has an entity, so that every rollup counts it."""
     event = {
         "eventType": "editor_analytics_overlay_opened",
         "appName": "journeys-admin",

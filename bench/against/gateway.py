@@ -20,7 +20,7 @@ from signal_pipeline.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Keys in a folder that no build has as its home."""
+    """A gateway, with its keys in a folder that is no build's home."""
 
     folder: Path
 

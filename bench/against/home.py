@@ -1,7 +1,7 @@
 """A build's own `SIGNAL_HOME`: its embedded server, its `serve`, its commands.
 
-`serve` runs from the beginning to the end, since the embedded server stops with its last user. So
-no command pays for starting PostgreSQL.
+The embedded server stops when its last user ends. `serve` runs from the beginning to the end, so no
+command pays for starting PostgreSQL.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RETENTION_DAYS = 3 * HISTORY_DAYS
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What a command used: wall seconds, CPU seconds with PostgreSQL's, peak memory in MiB."""
+    """What a command used: wall seconds, CPU seconds (PostgreSQL's too), peak memory in MiB."""
 
     wall: float
     cpu: float
@@ -122,7 +122,7 @@ class Home:
 
     def _serve_seconds(self) -> float:
         every = [self.server, *self.server.children(recursive=True)]
-        # PostgreSQL is a child of `serve` if that started it, and is counted apart.
+        # If `serve` started PostgreSQL, it is among the children, but it is counted apart.
         return sum(
             sum(process.cpu_times()[:2]) for process in every if "postgres" not in process.name()
         )
@@ -135,7 +135,7 @@ def open_home(build: Build, folder: Path, variables: Mapping[str, str]) -> Itera
     Raises RuntimeError if its `serve` does not answer, or if `migrate` fails.
     """
     own = Path(tempfile.mkdtemp(prefix="home-", dir=folder))
-    own.chmod(0o755)  # As root, the server runs as another user.
+    own.chmod(0o755)  # If root runs this, the server runs as another user.
     environment = {**_inherited(), "SIGNAL_HOME": str(own), **variables}
     port = free_port()
     with (own / "serve.log").open("wb") as log:

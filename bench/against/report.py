@@ -42,7 +42,7 @@ USUAL = [name for name in MEASURES if name != "freshness"]
 def run(revision: str, only: Sequence[str], *, events: int, days: int, rounds: int) -> int:
     """Measure; return 2 for a revision that cannot be built, 1 if a build failed in a measure."""
     described = machine()
-    # So that servers are stopped and files removed.
+    # SIGTERM becomes an ordinary exit, so that servers are stopped and files removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         other, this = build_revision(revision), this_tree()
@@ -50,7 +50,7 @@ def run(revision: str, only: Sequence[str], *, events: int, days: int, rounds: i
         say(f"error: {error}")
         return 2
     folder = Path(tempfile.mkdtemp(prefix="signal-against-"))
-    folder.chmod(0o755)  # As root, the servers run as another user.
+    folder.chmod(0o755)  # If root runs this, the servers run as another user.
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     scale = Scale(folder, Gateway(folder / "gateway"), events, days, rounds)
     whole = {
@@ -66,7 +66,7 @@ def run(revision: str, only: Sequence[str], *, events: int, days: int, rounds: i
     for name in only or USUAL:
         say(f"{name} ...")
         rows += ask_in_turn(name, MEASURES[name], scale, other, this)
-        # After each measure, so that an interrupted run keeps those before.
+        # Written after each measure, so that an interrupted run keeps the measures before.
         seconds = round(time.perf_counter() - started)
         _write({**whole, "seconds": seconds, "rows": [row.as_dict() for row in rows]})
     facts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in described.items())

@@ -14,7 +14,8 @@ from bench.against.turns import Scale, Turn
 from bench.traffic import YESTERDAY
 
 DAYS = 30
-# One answer takes PostgreSQL a few milliseconds, and the clock of CPU time ticks every ten.
+# One answer takes PostgreSQL a few milliseconds, but the clock of CPU time ticks only every ten.
+# So the same question is asked many times.
 TIMES_OF_ROLLUP = 100
 ROLLUP = """query ($from: Date!, $to: Date!) {
   eventStats(by: APP, from: $from, to: $to, period: DAY) {
@@ -26,7 +27,7 @@ RAW = """query ($from: Date!, $to: Date!) {
 
 @contextmanager
 def reports(scale: Scale, build: Build) -> Iterator[Turn]:
-    """Measure questions about 30 days of about 29,400 lines each, at full scale."""
+    """Measure questions about 30 days; at full scale, each day has about 29,400 lines."""
     per_day = max(100, scale.events * 294 // 10_000)
     with scale.home(build) as home:
         lines = home.ingest(scale.lines(DAYS, per_day, seed=5))

@@ -11,7 +11,7 @@ from bench.against.turns import Scale, Turn
 from bench.traffic import YESTERDAY, lines_of
 
 FEW_LINES = 2_000
-# The definitions are one object, or a function that makes it.
+# In some revisions `defs` is the definitions, in others a function that makes them.
 DEFINITIONS = "from signal_pipeline.definitions import defs\nif callable(defs):\n    defs()"
 
 

@@ -39,8 +39,8 @@ class Scale:
     def lines(self, days: int, per_day: int, *, before: int = 0, seed: int = 1) -> Path:
         """Return a file of simulated lines of `days` days in a row.
 
-        The last of them is `before` days before yesterday. A day has about `per_day` lines, more on
-        weekdays and fewer on weekends.
+        The last of these days is `before` days before yesterday. A day has about `per_day` lines,
+        more on weekdays and fewer on weekends.
         """
         path = self.folder / f"lines-{days}-{per_day}-{before}-{seed}.ndjson"
         if not path.exists():

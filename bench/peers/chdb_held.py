@@ -1,7 +1,7 @@
 """ClickHouse inside the process (chdb), on events that are already in a MergeTree.
 
-Its distinct counts are exact. It is an optional dependency, which `make bench` installs (the extra
-`bench`).
+Its distinct counts are exact. The package chdb is an optional dependency (the extra `bench`), which
+`make bench` installs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from signal_pipeline.rollups.models import Models
 def load(parquet: Path, folder: Path) -> Any:
     """Return a session that holds the events, or None if chdb is not installed."""
     try:
-        # By name, since the type checker does not have it either.
+        # By its name, since the type checker may not find chdb either.
         chdb: Any = importlib.import_module("chdb.session")
     except ImportError:
         return None

@@ -17,7 +17,7 @@ from signal_pipeline.rollups.models import Models
 def load(parquet: Path) -> duckdb.DuckDBPyConnection:
     """Return a connection that holds the events of the file in DuckDB's own format.
 
-    It has as many threads as the engine.
+    It has as many threads as Signal's DuckDB engine.
     """
     connection = duckdb.connect(config={"threads": 2, "preserve_insertion_order": False})
     connection.execute("set TimeZone = 'UTC'")

@@ -1,4 +1,4 @@
-"""One table that is not partitioned, with the unique key and the same indexes.
+"""One table that is not partitioned, with a unique key and the indexes of `signal.events`.
 
 Its indexes grow with the history.
 """

@@ -1,9 +1,9 @@
 """Umami's tables, and its statement for a breakdown by properties of a visitor.
 
-Both follow its public source (version 3, PostgreSQL). The tables have the columns and indexes that
-the statement could use; the statement has the same joins, groups and counts. A visitor (its `session_id`) is our
-user of a day; a visit is our session. The real one recognises a visitor for longer, so it has
-fewer of them.
+Both follow Umami's public source (version 3, PostgreSQL). The tables have the columns and indexes
+that the statement could use. The statement has the same joins, groups and counts as Umami's. A
+visitor (a `session_id` of Umami) is here our user of a day, and a visit is our session. The real
+Umami recognises a visitor for longer, so it has fewer visitors.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Finds our runs that have failed for good, and says which of these failures people must be told.
+"""Finds our runs that have failed for good, and says which failures people must be told of.
 
 Failures are read in the order in which Dagster's storage took them, because each machine stamps its
 runs with a clock of its own. What people know is in the state of `alert_state.py`.
@@ -16,8 +16,8 @@ from signal_pipeline.dagster.notifications import Message
 from signal_pipeline.dagster.runs import FAILED_DAYS_TAG, OwnRuns, days_of
 from signal_pipeline.dagster.successes import Successes
 
-# Each look begins this many events, of all kinds, before the last failure that was seen: a failure
-# can be stored a moment later than an event with a higher number.
+# A failure can be stored a moment later than an event with a higher number. So each look begins
+# this many events, of all kinds, before the last failure that was seen.
 OVERLAP_EVENTS = 10_000
 PAGE = 500
 RETRY_PATIENCE_SECONDS = 600  # Dagster starts a retry within seconds; after this time it will not.
@@ -36,9 +36,10 @@ class _Failed(NamedTuple):
 def failed_runs(
     instance: dg.DagsterInstance, ours: OwnRuns, state: AlertState, now: float
 ) -> list[Message]:
-    """Return a message for each failure of ours since the last look that is news and not retried.
+    """Return a message for each of our failed runs that is not retried and whose failure is news.
 
-    The state then counts these runs as known. `now` is in seconds since 1970.
+    This looks at the runs that have failed since the last look, and at those that waited for a
+    retry. The state then counts these runs as known. `now` is in seconds since 1970.
     """
     mend_times(state, now)
     news, successes = [], Successes(instance, ours)
@@ -73,7 +74,7 @@ def _new_failures(
         oldest = state.last_event - OVERLAP_EVENTS
         known = {**state.known, **new}
         state.known = {run_id: event for run_id, event in known.items() if event > oldest}
-    else:  # The database is away. The next look asks again whose the other runs are.
+    else:  # The database is away, so other runs can be ours too: the next look asks again.
         state.known |= {failed.run.run_id: failed.event for failed in failures}
     return failures
 

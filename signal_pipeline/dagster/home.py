@@ -31,7 +31,7 @@ UNFINISHED_DATABASE = "signal_dagster_unfinished"
 CONNECT_SECONDS = 10
 STATEMENT_MILLISECONDS = 60_000
 RECYCLE_SECONDS = 3_600
-MORE_CONNECTIONS = 8  # Of each storage, beside the one that it keeps open.
+MORE_CONNECTIONS = 8  # That each storage can open, beside the one that it keeps open.
 SLOTS_OF_A_POOL = 1
 
 
@@ -93,9 +93,10 @@ def _read_config(config: Path) -> str:
 
 
 def _try_database(url: str) -> None:
-    """Connect once with Dagster's own driver, because Dagster's error is a traceback with the URL.
+    """Connect once with Dagster's own driver.
 
-    Raises SettingsError.
+    If Dagster itself failed to connect, its error would be a traceback with the URL. Raises
+    SettingsError instead.
     """
     try:
         engine = create_engine(
@@ -171,9 +172,9 @@ def _instance_in(url: str) -> Iterator[dg.DagsterInstance]:
 def _limit_pools(instance: dg.DagsterInstance) -> None:
     """Give each of our pools one slot, unless it has a limit of its own.
 
-    Otherwise the first run of a pool would make the pool, from `default_limit`. In PostgreSQL that
-    can fail if two runs do so at once, and every run of the pool fails once `default_limit` has
-    changed.
+    Otherwise the first run of a pool would make the pool, with Dagster's `default_limit`. In
+    PostgreSQL this can fail if two runs do it at once. And as soon as `default_limit` changes,
+    every run of such a pool fails.
     """
     storage = instance.event_log_storage
     limited = {pool.name for pool in storage.get_pool_limits() if not pool.from_default}
@@ -184,7 +185,7 @@ def _limit_pools(instance: dg.DagsterInstance) -> None:
 def project_file(name: str) -> Path:
     """Return the path of `dagster.yaml` or `workspace.yaml`.
 
-    In the wheel it is inside the package, in a checkout at the root.
+    In the wheel, the file is inside the package; in a checkout, it is at the root.
     """
     package = Path(__file__).parents[1]
     return package / name if (package / name).exists() else package.parent / name

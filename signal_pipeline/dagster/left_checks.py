@@ -29,7 +29,8 @@ TICK_SECONDS = 15
 PAUSE_SECONDS = 900  # How long a check rests after its evaluation failed.
 # Dagster's name for the job of runs that start from assets, in the UI or by a backfill.
 UI_JOB = "__ASSET_JOB"
-# How far back runs are looked for. By then the hourly checks have run; the others run at night.
+# Runs of several days that were updated longer ago are not looked for. The hourly checks have run
+# since then, and the other checks run at night.
 LONGEST_LOOK = timedelta(hours=2)
 
 
@@ -70,10 +71,10 @@ def left_checks(
 ) -> set[dg.AssetCheckKey]:
     """Return the checks that must be evaluated again.
 
-    These are the checks that a run planned and did not evaluate, and the checks of what a run of
-    several days built, if no run has evaluated them since that run ended. A check whose evaluation
-    has just failed is left out. Returns an empty set while a run that planned checks, or a run of
-    several days, is in flight.
+    A check must be evaluated again if a run planned it and did not evaluate it. The same is true of
+    the checks of what a run of several days built, unless they were evaluated after that run ended.
+    A check whose evaluation has just failed is left out. Returns an empty set while a run that
+    planned checks, or a run of several days, is in flight.
     """
     newest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))
     planned = {
@@ -117,10 +118,10 @@ def _ranges(
     statuses: Collection[dg.DagsterRunStatus],
     since: datetime | None,
 ) -> list[dg.RunRecord]:
-    """Return our runs of several days that Dagster's UI or backfill started, updated since then.
+    """Return our runs of several days that Dagster's UI or backfill started.
 
-    Runs of a command, such as `signal-pipeline backfill`, or of a sensor are left out, because they
-    plan no checks.
+    With `since`, return only those that were updated after this time. Runs of a command, such as
+    `signal-pipeline backfill`, or of a sensor are left out, because they plan no checks.
     """
     found = ours.records(instance, job_name=UI_JOB, statuses=list(statuses), updated_after=since)
     return [

@@ -36,8 +36,8 @@ from signal_pipeline.postgres.database import Connection, Database, safe_errors
 
 logger = logging.getLogger(__name__)
 
-# A run that had its lock is dead when it has been without it for this long. A living run takes it
-# again within two seconds.
+# A run that once had its lock counts as dead after this long without the lock. A living run that
+# has lost its lock takes it again within two seconds.
 LOST_SECONDS = 8.0
 START_SECONDS = 15.0  # A run takes its lock just after it is marked as started.
 NOT_BEGUN = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING]
@@ -116,7 +116,8 @@ def _should_hold_its_lock(run: dg.DagsterRun, ours: OwnRuns) -> bool:
 def _patience(run: dg.DagsterRun) -> float:
     """Return for how many seconds the run can be without its lock and still be alive.
 
-    A retry has the tags of the run before it, so its tag does not show that it has had a lock.
+    A retry has the tags of the run that it retries. So the tag on a retry does not show that the
+    retry itself has had a lock.
     """
     had_lock = LOCK_TAG in run.tags and run.parent_run_id is None
     return LOST_SECONDS if had_lock else START_SECONDS

@@ -67,8 +67,8 @@ def build_red_checks_sensor(
 ) -> dg.SensorDefinition:
     """Return the sensor that writes red checks to the log.
 
-    Red checks fail no run, so that they hold nothing up. `jobs` are all jobs; the sensor looks at
-    the runs of those that evaluate checks.
+    A red check does not fail its run, so it holds nothing up. `jobs` are all jobs; the sensor looks
+    at the runs of those that evaluate checks.
     """
     with_checks = set(map(names.named, (NIGHTLY_JOB, CHECKS_JOB, LEFT_CHECKS_JOB)))
 

@@ -1,6 +1,7 @@
 """The names of our definitions in Dagster, behind a prefix where others share the instance.
 
-Only names belong here. `definitions.py` lists the modules that define what they name.
+Only names belong here. `definitions.py` lists the modules that define the jobs, sensors, schedules
+and assets themselves.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Messages to the addresses of `SIGNAL_ALERT_URLS` (mail, chat, a webhook), sent through Apprise.
 
-The addresses are secrets: no error, log line or result here holds one or a part of one. An address
-is known by its place in the list and by its kind of service.
+The addresses are secrets: no error, log line or result here holds an address or a part of one. An
+address is named by its place in the list and by its kind of service.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Keeps Dagster's own storage bounded: deletes our old logs, evaluations, runs and ticks.
 
 The state of partitions and checks stays. Dagster itself can prune only ticks (`retention` in
-`dagster.yaml`), and an instance that others own need not do so. Deleting a run by Dagster's own
-means would forget which partitions it materialized. So events are deleted one by one, and a run
-only when none of its events and checks is left. Only our own rows are touched, because other teams
-can use the same storage and keep their rows for longer.
+`dagster.yaml`), and an instance that others own need not do so. If a run were deleted by Dagster's
+own means, Dagster would forget which partitions the run materialized. So events are deleted one by
+one, and a run only when none of its events and checks is left. Only our own rows are touched,
+because other teams can use the same storage and keep their rows for longer.
 
 Docs: docs/data-team.md.
 """
@@ -28,7 +28,7 @@ COUNTING_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class PruningResult:
-    """How many rows of each kind were deleted, and how many that are as old belong to others.
+    """How many rows of each kind were deleted, and how many equally old rows belong to others.
 
     `others` is None if counting them took too long.
     """

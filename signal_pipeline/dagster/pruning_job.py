@@ -16,7 +16,7 @@ def build_pruning_job(names: Names) -> dg.JobDefinition:
     @dg.op(name=names.named("prune_storage"), required_resource_keys={"postgres"})
     def prune_storage(context: dg.OpExecutionContext) -> None:
         """Delete Signal's old logs, evaluations, runs and ticks from Dagster's storage."""
-        # It loads SQLAlchemy and Dagster's storage, which other processes need not have.
+        # `pruning.py` loads SQLAlchemy and Dagster's storage, which other processes need not have.
         from signal_pipeline.dagster.pruning import prune_dagster_storage
 
         days = load_settings().dagster_retention_days

@@ -111,7 +111,7 @@ def days_by_rollups(rollups: Mapping[date, Iterable[str]]) -> dict[tuple[str, ..
 
 
 def what_failed(run: dg.DagsterRun) -> dict[date, frozenset[str]]:
-    """Return the days at fault, oldest first, each with the rollups that alone failed on it.
+    """Return the days at fault, oldest first, each with its failed rollups if only some failed.
 
     These are the days that a failed run names, or else all its days; none for a run without a
     partition. A day that failed as a whole has no rollups here.
@@ -142,8 +142,8 @@ class OwnRuns:
     def includes(self, run: dg.DagsterRun) -> bool:
         """Return whether a run executes one of our jobs, or builds or checks only our assets.
 
-        If others share our code location, their runs pass the rule of the class. So some callers
-        ask for this as well as for that rule.
+        If others share our code location, their runs pass the rule of the class too. So some
+        callers apply that rule and then ask this method as well.
         """
         checked = {check.asset_key for check in run.asset_check_selection or ()}
         selected = checked | (run.asset_selection or frozenset())
@@ -256,12 +256,12 @@ def has_done(
     run: dg.DagsterRun,
     wanted: Mapping[date, Collection[dg.AssetKey]],
 ) -> bool:
-    """Return whether a successful run that can have done what is wanted has done it.
+    """Return whether a successful run has done what is wanted.
 
-    A run counts for every day of its range, even for a purged day, which it left alone. At worst,
-    people get one alert too many, since the next failure after a success is news again. A run with
-    `ONLY_STALE_TAG` leaves fresh days alone, so it counts only for the days that it built, as its
-    log says.
+    Ask only about a run that can have done it (`can_have_done`). A run counts for every day of its
+    range, even for a purged day, which it left alone. At worst, people get one alert too many,
+    since the next failure after a success is news again. A run with `ONLY_STALE_TAG` leaves fresh
+    days alone, so it counts only for the days that it built, as its log says.
     """
     if ONLY_STALE_TAG not in run.tags:
         return can_have_done(run, wanted)

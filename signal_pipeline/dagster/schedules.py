@@ -63,9 +63,9 @@ def build_nightly_schedule(models: Models, names: Names) -> dg.ScheduleDefinitio
 
 
 def _is_before_installation(postgres: PostgresResource, models: Models, day: date) -> bool:
-    """Return whether a day has no row, and nobody recorded its events, as Signal was not there yet.
+    """Return whether a day is from before the installation, and has no row.
 
-    A build would make such a day zero, but it is unknown.
+    Nobody recorded the events of such a day. A build would store zeros, but the day is unknown.
     """
     try:
         with postgres.connect() as connection:
@@ -79,8 +79,8 @@ def _is_before_installation(postgres: PostgresResource, models: Models, day: dat
 def build_checks_schedule(models: Models, names: Names) -> dg.ScheduleDefinition:
     """Return the schedule that evaluates the checks hourly after a change, except at 00:15.
 
-    At 00:30 the nightly run evaluates every check. Before it, yesterday need not be built, and days
-    that have just become due are not purged.
+    At 00:30 the nightly run evaluates every check. Before that run, yesterday need not be built,
+    and days that have just become due are not purged.
     """
 
     @dg.schedule(
@@ -120,8 +120,8 @@ def _last_start(instance: dg.DagsterInstance, ours: OwnRuns, now: datetime) -> d
     """Return when our checks were last started, by the hourly or the nightly job.
 
     Only successful runs count. They are known to be ours, because a run that succeeded has taken
-    its lock and with it the tag that names our database. A start after `now` was
-    recorded while a clock was ahead: its true time is not known, so it does not count.
+    its lock and with it the tag that names our database. A start after `now` was recorded while a
+    clock was ahead: its true time is not known, so it does not count.
     """
     found = [
         start

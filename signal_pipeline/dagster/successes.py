@@ -28,8 +28,8 @@ class Successes:
 
         Runs come in the order of their creation, the newest first. One can end after others that
         were created later, so the search stops only after a page whose newest run ended before the
-        event. Nobody knows what comes after MOST_PAGES, and the answer is then yes: people are told
-        once too often rather than not at all.
+        event. The search also stops after MOST_PAGES, without having found out. The answer is then
+        yes: people are told once too often rather than not at all.
         """
         key = self._ours.names.key
         wanted = {day: [*map(key, names)] for day, names in what_failed(failed).items()}

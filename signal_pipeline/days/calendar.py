@@ -135,9 +135,9 @@ def ensure_days(connection: Connection, days: list[date]) -> None:
 def make_partitions_ahead(connection: Connection) -> list[date]:
     """Make the partitions of the next days on a cluster; return the days that still have none.
 
-    There, making a partition holds back the writers of all days, so it is not left to the first
-    event of a new day. Each is made when no writer is in the way; `ensure_days` makes those that
-    are left.
+    On a cluster, making a partition holds back the writers of all days, so it is not left to the
+    first event of a new day. Each partition is made when no writer is in the way; `ensure_days`
+    makes those that are still missing.
     """
     if not distributed_tables(connection):
         return []
@@ -196,9 +196,9 @@ def day_lock(
 ) -> Iterator[None]:
     """Hold the day's session lock: builds, erasures and purges of a day exclude each other by it.
 
-    Take it before the snapshot transaction begins. Inside REPEATABLE READ the snapshot would be
-    taken before the wait for the lock, and the build would miss what was committed meanwhile
-    without anybody noticing. Raises DayInUseError if another session holds it for
+    Take the lock before the snapshot transaction begins. Inside REPEATABLE READ, the snapshot would
+    be taken before the wait for the lock. The build would then miss what was committed during the
+    wait, and nobody would notice. Raises DayInUseError if another session holds the lock for
     `patience_seconds`, by default LOCK_PATIENCE_SECONDS.
     """
     patience_seconds = patience_seconds or LOCK_PATIENCE_SECONDS

@@ -24,9 +24,9 @@ class DayStatus:
     """One day: its version and state, its raw events by the books, and its builds.
 
     `rollups` holds each rollup's freshness, and `builds` when each was last built. An `incomplete`
-    day was purged without the proof that its rollups are complete. `build_seconds` is the longest
-    recorded time of its rollups' last builds, each from the start of the build until the rollup was
-    written; 0 for a day that was never built.
+    day was purged without the proof that its rollups are complete. `build_seconds` is how long the
+    slowest of the last builds of the day's rollups took, from its start until the rollup was
+    written. It is 0 for a day that was never built.
     """
 
     day: date

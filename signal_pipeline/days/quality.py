@@ -1,8 +1,9 @@
 """How far a day's distinct users can be trusted, measured without keeping an address.
 
-The module measures, per day, each app's share of accepted events that were hashed with an empty
-address; whether two secrets, or two versions of HASH_RULES (`events/browsers.py`), hashed the day;
-and, while the raw events are kept, how people are told apart. Requirements 2 and 4.
+For each day, the module measures each app's share of accepted events that were hashed with an empty
+address. It finds out whether two secrets, or two versions of HASH_RULES (`events/browsers.py`),
+hashed the day. While the raw events are kept, it also measures how people are told apart.
+Requirements 2 and 4.
 """
 
 from __future__ import annotations
@@ -62,9 +63,9 @@ class DayIdentities:
     """How people are told apart on one day.
 
     `top_share` is the largest share of the day's events that one hash has, and `top_sessions` the
-    largest number of sessions that one hash has; these can be two hashes. Many sessions behind one
-    hash mean that a proxy or NAT has merged people. Several hashes in one session mean that an
-    address or browser changed within it, so that people are counted twice.
+    largest number of sessions that one hash has; these can be two different hashes. Many sessions
+    behind one hash mean that a proxy or NAT has merged people. Several hashes in one session mean
+    that an address or browser changed within it, and that people are therefore counted twice.
     """
 
     events: int

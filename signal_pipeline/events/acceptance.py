@@ -66,7 +66,8 @@ class _Steps(NamedTuple):
     def cached(self) -> _Steps:
         """Return the steps with new caches.
 
-        Drop them with the batch: the caches have no bound, and hold addresses and descriptions.
+        Drop these steps with the batch, because their caches have no bound, and hold addresses and
+        descriptions.
         """
         return _Steps._make(cache(step) for step in self)
 
@@ -302,7 +303,8 @@ def _with_buckets(drop: Drop, bot: UserAgent) -> Drop:
 def _canonical_line(event: IncomingEvent, created_at: datetime, description: bytes | None) -> bytes:
     """Return the same text for every JSON spelling of a line, so that a replay derives the same id.
 
-    The spelling is the order of the keys, the spaces, the escapes, and the offset of the time.
+    Spellings can differ in the order of the keys, the spaces, the escapes, and the offset of the
+    time.
     """
     fields = msgspec.structs.asdict(event)
     fields["created_at"] = created_at

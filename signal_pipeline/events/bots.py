@@ -5,7 +5,7 @@ Refusing a person is worse than counting a bot. Three rules overrule all lists, 
 - A user agent that names a test runner, a headless browser or a crawler is a bot.
 - An app's own browser window (Electron, a WebView) is a person's.
 
-Lists of crawlers decide the rest, without the patterns that hit people
+Lists of crawlers decide the rest. Their patterns that hit people are left out
 (`crawler_patterns.yaml`).
 """
 
@@ -31,8 +31,8 @@ from signal_pipeline.events.patterns import (
 from signal_pipeline.texts.strict_yaml import parse_yaml
 
 # The shape of a browser's user agent; anything else is a bot. After `Mozilla/5.0` there must be a
-# comment that says something. Bots call themselves "compatible"; only the browsers listed here ever
-# did so too.
+# comment that says something. Bots call themselves "compatible"; of the browsers, only those listed
+# here ever did so.
 _BROWSER_SHAPE = re.compile(
     r"Mozilla/\d+\.\d+\w*(?: ?\[[^\]]*\])? ?\((?!compatible\W*\))"
     r"(?!compatible;(?! ?(?:MSIE|Konqueror|iCab|OmniWeb|NetPositive|Opera|AvantGo|Elaine|Windows"
@@ -96,7 +96,10 @@ class CrawlerPatterns(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Detectors(NamedTuple):
-    """`crawler` names a match "certain" or "listed"; `lower_crawler` takes text in lower case."""
+    """The compiled detectors.
+
+    For a match, `crawler` returns "certain" or "listed". `lower_crawler` takes text in lower case.
+    """
 
     crawler: Classifier
     lower_crawler: Classifier
@@ -117,7 +120,7 @@ def is_bot(text: str) -> bool:
 
 
 def is_certain_bot(text: str) -> bool:
-    """Return whether a text is a bot's whatever the lists of crawlers say."""
+    """Return whether a text belongs to a bot, whatever the lists of crawlers say."""
     if _BROWSER_SHAPE.match(text) is None:
         return True
     return _detectors().crawler(_without_model(text)) == "certain"

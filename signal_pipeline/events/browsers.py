@@ -10,10 +10,10 @@ over-counted. `names` recomputes earlier versions that used the same patterns. A
 made by other patterns cannot be recomputed, and `user_agents.hash_inputs` must leave it out.
 
 Version 2 (0.2.0), against version 1 (0.1.0):
-- a browser that states its version without a minor (`FxiOS/149`, `Chrome/148`) is that browser;
+- a browser that states its version without a minor (`FxiOS/149`, `Chrome/148`) is recognised;
 - a browser of iOS that asks for desktop sites (`Macintosh` with `CriOS/`) runs on iOS;
 - WebKit that names no browser (on a Mac, an Apple TV, a PlayStation) is a WebView without a
-  version; ua-parser says Apple Mail and reads WebKit's version;
+  version, where ua-parser says Apple Mail and reads WebKit's version;
 - native HarmonyOS (`OpenHarmony`) is a recognised system: Other, whatever else the text says.
 """
 

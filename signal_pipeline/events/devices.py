@@ -51,7 +51,8 @@ _WORDS = (
     ("tv", r"\((?:[^)]*; )?TV; ?(?:Open)?Harmony"),
     (
         "console",
-        # Most only in the part about the platform, because a phone can run an app of that name.
+        # All words but "Steam Deck" count only in the part about the platform, because a phone can
+        # run an app of that name.
         r"^[^()]*\([^)]*(?i:play ?station|xbox|nintendo|gamepad|retroid|\bouya\b|PS[3-5]\))"
         r"|(?i:steam ?deck)",
     ),
@@ -97,15 +98,15 @@ _SYSTEMS = (
         rf"{_INCHES}(?:[A-Z]{{1,4}}[-_]?[0-9]{{2}}|[A-Z]{{2,4}}[0-9])",
     ),
     ("mobile", r"Android[^)]*(?i:coolpad|techpad|klipad|padfone|phonepad)"),
-    # Huawei's tablets without a modem are -W09, -W00.
+    # The models of Huawei's tablets without a modem end in -W09 or -W00.
     (
         "tablet",
         r"Android[^)]*(?:(?:[Pp]ad|PAD)(?:[^a-zA-Z]|$)|(?:Tab|TAB|[-_; ]tab)(?:[^a-z]|$|let)"
         r"|\bSM-[TXP]\d|\bTB[-0-9]|\bNexus (?:7|9|10)\b|\bMID[-_ ]?\d"
         r"|\b[A-Z][A-Za-z]{2,3}\d?-W[01]\d)",
     ),
-    # Some browsers on phones leave out the end, where "Mobile" would be. Its absence then says
-    # nothing.
+    # Some browsers on phones leave out the end of the text, where "Mobile" would be. That the word
+    # is missing then says nothing.
     ("mobile", r"Android.*MIDP|Android.*(?:Chrome|AppleWebKit)/[0-9.]+$"),
     ("mobile", r"Android.*Mobile|Mobile.*Android"),
     # Android without "Mobile" is a tablet. There is no rule for /apad or /APad: Yandex's and
@@ -158,7 +159,7 @@ def load_models() -> None:
 def _model_type(text: str) -> str | None:
     """Return the type of the model that an Android device names.
 
-    For a model that is not in the list it is the maker's type, and None if no maker is named.
+    For a model that is not in the list, this is the maker's type; None if the text names no maker.
     """
     # Only the part about the platform counts: the names of apps after it are not models.
     lowered = text.partition("AppleWebKit")[0].lower()

@@ -59,8 +59,8 @@ ANYWHERE = """
     refreshtoken sessiontoken csrf xsrf securitycode connectionstring seedphrase mnemonic
     recoveryphrase {security,secret}{question,answer}
 """
-# The same, and private even as a flag (`isPregnant`) or kind (`disabilityType`): GDPR, articles 9
-# and 10.
+# Private whatever is around them, and even as a flag (`isPregnant`) or kind (`disabilityType`):
+# GDPR, articles 9 and 10.
 SENSITIVE = """
     gender ethnic{it,origin,group,background} nationalit religio faith denomination diagnos{e,i}s
     biometric disabilit pregnan sexual lgbt pronoun medical medication vaccin allerg disease symptom
@@ -70,7 +70,7 @@ SENSITIVE = """
     {voice,palm}print {iris,retina}scan skin{color,colour,tone} party{member,affiliation} political
     tradeunion unionmember criminal immigration refugee
 """
-# Words that hold one of these but mean something else, as a regular expression.
+# Words that hold a word of the two lists above but mean something else, as a regular expression.
 HARMLESS_ANYWHERE = (
     "userid(?:le(?=$|[dmst])|entified)|rebirth|birthed|engender|faithful|faithless"
     "|(?:email|birthday)(?:template|editor|block|builder|layout|campaign)"
@@ -189,7 +189,7 @@ OWNED = """
     data detail profile record object obj list dto bio photo picture pic image url uri link href
     account credential claim location value string array card contact mail from to
 """
-# Words that mean a person too, before a word that is private as a whole key.
+# Before a word that is private as a whole key, these words mean a person too.
 POSSESSIVES = "my your his her their account profile client visitor manager admin"
 
 # The first words of a flag or a count, and (STATES) the last words.
@@ -214,8 +214,8 @@ SENT_BY = """
     share shared notify notified contact contacted send sent deliver delivered remind verify confirm
     login
 """
-# Names of a digest, which is as private as its input. A regular expression for keys whose digits
-# are taken out, so that `sha` also stands for `sha256`.
+# Names of a digest, which is as private as its input. This is a regular expression for keys without
+# their digits, so `sha` also stands for `sha256`.
 DIGEST = (
     "hash(?:e[sd])?|md|sha|hmac|digests?|encrypted|crypt|cipher(?:text)?|checksum|salted|pseudonym"
 )

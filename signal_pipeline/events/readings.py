@@ -32,8 +32,8 @@ _REMEMBERED_CHARACTERS = 4_096
 def readings(text: str) -> Iterator[str]:
     """Yield the text itself, then every other reading of it.
 
-    These are without compatibility and invisible characters, percent-decoded, and without escapes
-    of HTML and JSON.
+    For the other readings, the text first loses its compatibility and invisible characters. Then
+    its percent-encoding and its escapes of HTML and JSON are decoded too.
     """
     yield text
     for _ in range(_DECODINGS):

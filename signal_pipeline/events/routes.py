@@ -54,9 +54,10 @@ def route_template(text: str) -> str:
     what it says. A template or an ordinary slug comes back unchanged, and so does the result of an
     earlier call.
 
-    Raises ValueError if the text does not start with "/", if it holds control characters, lone
-    surrogates, or characters for private use or never assigned, and if the text or the result has
-    more than 256 characters (replacing can lengthen it). The error does not repeat the text.
+    Raises ValueError if the text does not start with "/", or if it holds control characters, lone
+    surrogates, or characters that are for private use or never assigned. Also raises ValueError if
+    the text or the result has more than 256 characters, since replacing can lengthen a route. The
+    error does not repeat the text.
     """
     if text in _templates:
         return text

@@ -67,8 +67,8 @@ def load_lists() -> None:
 def forget_past_days(today: date) -> None:
     """Forget every user agent, unless `today` is the UTC date that the last call had.
 
-    The date is kept with the cache, so that the next ingest of a process does not empty it on the
-    same day.
+    The date is kept with the cache, so that the next ingest of a process does not empty the cache
+    on the same day.
     """
     global _day_of_cache
     if today != _day_of_cache:

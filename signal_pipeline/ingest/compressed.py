@@ -38,7 +38,7 @@ class _Readable(Protocol):
 
 
 class PeekedStream:
-    """A stream whose first bytes can be seen before they are read, and which counts bytes read.
+    """A stream that shows its first bytes before they are read, and counts the bytes read.
 
     If the system cannot read on, the stream ends there and `fault` says why, so that what was read
     before is not lost.
@@ -88,7 +88,7 @@ class DecompressedStream:
     """
 
     def __init__(self, raw: PeekedStream, compression: Compression) -> None:
-        # The type stubs of both ask for `seek` too, but reading forward never calls it.
+        # By their type stubs, both classes need `seek` too, but reading forward never calls it.
         stream = cast(BinaryIO, raw)
         self._file = (
             gzip.GzipFile(fileobj=stream, mode="rb")

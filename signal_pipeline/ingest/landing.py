@@ -42,7 +42,7 @@ class DrainResult:
 class LandingError(SignalError):
     """The landing or an entry could not be read, taken or removed, or an entry changed meanwhile.
 
-    `drained` is what a drain did with the other entries; it is None if none was looked at.
+    `drained` is what a drain did with the other entries; it is None if no entry was looked at.
     """
 
     def __init__(self, message: str, drained: DrainResult | None = None) -> None:
@@ -190,9 +190,9 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
     Several processes can drain at once, because a file that one of them works on is locked. A file
     that a drain does not finish stays, and the next drain continues where this one stopped.
 
-    Raises DatabaseError at once, and LandingError for a folder that cannot be made or read.
-    If entries are kept, raises LandingError after all other files are done; it names these entries,
-    and carries what was done.
+    Raises DatabaseError at once, and LandingError for a folder that cannot be made or read. If
+    entries are kept, raises LandingError after all other files are done. This error names the kept
+    entries, and carries what was done.
     """
     prepare_landing(folder)
     counts, files, kept = Counts(), 0, list[str]()
@@ -267,9 +267,8 @@ def _ingest_rest(
 
     A file that was done before is read again, because a newer library may be able to read more of
     it. A file is done once everything that could be read of it is stored, even if it is cut short
-    and therefore kept. If its row stayed open, it would hold up a rotation of the secret. Each
-    drain sets `done_at` anew, so that the retention does not forget how much of a kept file is
-    stored.
+    and therefore kept. A row that stayed open would hold up a rotation of the secret. Each drain
+    sets `done_at` anew, so that the retention does not forget how much of a kept file is stored.
     """
     start, reached = offset, offset
 

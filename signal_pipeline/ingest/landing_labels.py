@@ -1,7 +1,7 @@
 """What messages call an entry of the landing.
 
-Dagster stores these messages, and logs keep them, so that they must not hold what requirement 2.7
-calls private, such as an e-mail address in a file's name.
+Dagster stores these messages, and logs keep them. So they must not hold what requirement 2.7 calls
+private, such as an e-mail address in a file's name.
 """
 
 from __future__ import annotations

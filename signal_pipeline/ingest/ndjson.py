@@ -31,8 +31,8 @@ from signal_pipeline.ingest.file_forms import (
     signature,
 )
 
-# The most lines of a block, because each line takes more memory than its bytes. A block of lines of
-# usual length has a fifth of them.
+# The most lines of a block. They are bounded, because each line takes more memory than its bytes. A
+# block of lines of usual length has a fifth of this number.
 MOST_LINES = 100_000
 # If no line in this many decompressed bytes is a JSON object, the content has another form.
 LOOK_AHEAD_BYTES = 64 * 1024 * 1024

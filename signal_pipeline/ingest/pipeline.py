@@ -114,7 +114,8 @@ class CutShortError(StreamError):
 class Ingest:
     """Checks events, and stores them over one connection.
 
-    One thread can check while another stores. Two must not check at once, nor store at once.
+    One thread can check while another stores. Two threads must not check at once, nor store at
+    once.
     """
 
     def __init__(self, acceptance: Acceptance, writer: EventWriter, clock: Clock = utc_now) -> None:
@@ -157,8 +158,8 @@ class Ingest:
         """Store checked events and count drops in one transaction, and return each outcome.
 
         `checked` is either a prepared batch or a list that is prepared here. `within` is called in
-        the same transaction. The drops are added to `drops`, which the caller logs; they are logged
-        here if it is None. Raises DatabaseError; then nothing is stored or counted, with
+        the same transaction. The drops are added to `drops`, which the caller logs; if `drops` is
+        None, they are logged here. Raises DatabaseError; then nothing is stored or counted, with
         the one exception that `EventWriter.write` names.
         """
         batch = checked if isinstance(checked, Batch) else prepare(checked)
@@ -184,9 +185,9 @@ class Ingest:
     ) -> Counts:
         """Ingest NDJSON from a binary stream, plain or compressed, in one transaction per batch.
 
-        `start` is the offset where an earlier call stopped; a plain stream must be able to seek for
-        it. Each batch is added to `counts`, so that after an error they say what is stored; they
-        are also returned. `progress` is called with the number of bytes of each committed batch.
+        `start` is the offset where an earlier call stopped; a plain stream must be able to seek to
+        it. Each batch is added to `counts`, which is also returned. So after an error, `counts`
+        says what is stored. `progress` is called with the number of bytes of each committed batch.
         `committed` is called inside each batch's transaction with the offset after the batch, in
         decompressed bytes. The next batch is checked and laid out while the last one is being
         stored. The drops are logged at the end, also after an error. If they are of very many

@@ -71,9 +71,10 @@ _decode = msgspec.msgpack.Decoder(SpooledBatch).decode
 
 
 class Spool:
-    """The spool of one process, one of `shares` that share the room on the disk.
+    """The spool of one process.
 
-    `waiting` says whether files wait.
+    `shares` is the number of spools that share the room on the disk. `waiting` says whether files
+    wait.
 
     Raises SpoolInUseError if another process holds the folder.
     """
@@ -90,7 +91,7 @@ class Spool:
         self._shares = shares
         self._expired_on = date.min
         self._lock = lock_spool(folder)
-        self._left: set[Path] = set()  # Until the next start.
+        self._left: set[Path] = set()  # Files that are left alone until the next start.
         # These files are from a process that was killed before it acknowledged their events.
         for draft in unfinished_files(folder):
             draft.unlink()
@@ -123,8 +124,8 @@ class Spool:
     def drain(self) -> None:
         """Store waiting batches, in order, exactly once, for about DRAIN_SECONDS.
 
-        At least one is handled, if any waits. `waiting` says whether files are left for the next
-        drain.
+        If any batch waits, at least one is handled. `waiting` says whether files are left for the
+        next drain.
 
         Raises DatabaseError, and SpoolError if refused events cannot be set aside; the remaining
         files then stay and wait.
@@ -251,14 +252,15 @@ class Spool:
             for half in (draft, path):  # These events are not acknowledged.
                 with suppress(OSError):  # The first error says why.
                     half.unlink(missing_ok=True)
-            self.waiting = True  # For a file that is still there.
+            self.waiting = True  # A file that could not be removed still waits.
             raise SpoolError(f"the spool cannot be written: {error.strerror}") from None
 
     def _read_or_set_aside(self, path: Path) -> SpooledBatch | None:
         """Return the batch of a file, or None if it cannot be stored.
 
-        A file that is no batch is set aside. One that the disk or its rights keep from us may be
-        whole: it stays where it is, holds up no other file, and is read again at the next start.
+        A file that is no batch is set aside. A file that the disk or its access rights do not let
+        us read may still be whole. So it stays where it is, holds up no other file, and is read
+        again at the next start.
         """
         if not is_spooled_file(path):
             self._set_aside(path, "its name is not that of a spooled file")

@@ -19,7 +19,7 @@ _NAME = re.compile(r"\d{12,}-[0-9a-f]{64}\.spool")
 
 
 def worker_folder(folder: Path, number: int) -> Path:
-    """Return the folder of a server's worker; the first one's is the spool's own."""
+    """Return the folder of a server's worker; the first worker has the spool's folder itself."""
     return folder if number == 1 else folder / f"{_WORKER}{number}"
 
 

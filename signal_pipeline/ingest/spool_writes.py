@@ -72,9 +72,9 @@ def write_once(
 def _is_for_good(error: DatabaseError, items: Sequence[AcceptedEvent | Drop]) -> bool:
     """Return whether PostgreSQL will never take these items.
 
-    A day that lies ahead by PostgreSQL's clock alone waits for that clock. One that lies ahead by
-    this machine's clock too is from a time when this clock was wrong: it could hold up the spool
-    for years.
+    Items of a day that lies ahead by PostgreSQL's clock alone wait for that clock. If the day lies
+    ahead by this machine's clock too, this clock was wrong when the items were accepted. Such items
+    could hold up the spool for years.
     """
     if error.sqlstate == DAY_AHEAD:
         tomorrow = today_utc() + timedelta(days=1)

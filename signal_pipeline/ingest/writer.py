@@ -48,9 +48,10 @@ _ADD_DAY_KEYS = PreparedQuery(__package__, "add_day_keys")
 class Batch:
     """Checked events, laid out for the database.
 
-    `events` and `rows` hold the events that are offered to the ledger, each id once, by their
-    position in `checked`; `ids` and `days` are those events' ids and days, which the ledger gets.
-    `outcomes` has every event's outcome so far; those offered to the ledger count as ACCEPTED.
+    `events` and `rows` hold the events that are offered to the ledger, each id once. Their keys are
+    the positions of the events in `checked`. `ids` and `days` are the ids and days of these events,
+    which the ledger gets. `outcomes` has every event's outcome so far; the events that are offered
+    to the ledger count as ACCEPTED.
     """
 
     checked: Sequence[AcceptedEvent | Drop]
@@ -192,7 +193,7 @@ def _sort_out(
 ) -> tuple[dict[int, AcceptedEvent], list[Drop], list[Outcome]]:
     """Split a batch into events for the ledger, bots, and all outcomes so far.
 
-    The events are by position, each id once.
+    The events are keyed by their position in `checked`, and each id occurs once.
     """
     events: dict[int, AcceptedEvent] = {}
     bots: list[Drop] = []

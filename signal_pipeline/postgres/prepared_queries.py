@@ -20,18 +20,18 @@ Statement = tuple[LiteralString, Sequence[object]]
 class PreparedQuery:
     """A query of `sql/<name>.sql` in a package, whose plan PostgreSQL keeps for a connection.
 
-    PostgreSQL plans the first five calls, and then keeps a plan for all values unless that seems to
-    cost more. For a transaction of a few rows, planning takes longer than running. (A plan for all
-    values cannot be forced from the first call: with `plan_cache_mode = force_generic_plan`, the
-    ledger's query on the same connection would fail on a Citus cluster.) In the query, each
-    placeholder that is not compared with a column needs a cast.
+    PostgreSQL plans the first five calls. Then it keeps one plan for all values, unless that plan
+    seems to cost more. For a transaction of a few rows, planning takes longer than running. (A plan
+    for all values cannot be forced from the first call: with `plan_cache_mode =
+    force_generic_plan`, the ledger's query on the same connection would fail on a Citus cluster.)
+    In the query, each placeholder that is not compared with a column needs a cast.
     """
 
     package: str
     name: LiteralString
 
     def with_values(self, *values: object) -> Statement:
-        """Return the statement that runs it."""
+        """Return the statement that runs the query with these values."""
         return f"execute {self.name} ({', '.join(['%s'] * len(values))})", values
 
     @property
@@ -45,8 +45,8 @@ class PreparedQuery:
 def prepare_queries(connection: Connection, queries: Iterable[PreparedQuery]) -> None:
     """Prepare queries on a new connection.
 
-    A rollback by psycopg (`Connection.rollback`) ends them if psycopg has prepared a query of its
-    own on the connection, since it then sends `DEALLOCATE ALL`.
+    If psycopg has prepared a query of its own on the connection, its `Connection.rollback` sends
+    `DEALLOCATE ALL`, which also ends the queries that were prepared here.
     """
     for prepared in queries:
         connection.execute(prepared.preparation)

@@ -46,7 +46,8 @@ def write_url(parts: Mapping[str, str], scheme: str = "postgresql") -> str:
         place = f"[{host}]" if ":" in host else host
         place += f":{port}" if port else ""
     login = quote(parts.get("user", ""), safe="")
-    if "password" in parts:  # Without a user it still follows a colon, or it would be the user.
+    # Without a user, the colon is still needed: otherwise the password would be read as the user.
+    if "password" in parts:
         login += f":{quote(parts['password'], safe='')}"
     at = "@" if login else ""
     query = f"?{urlencode(rest, quote_via=quote, safe='')}" if rest else ""
@@ -66,6 +67,6 @@ def sqlalchemy_url(url: str) -> str:
     if re.match(r"postgresql\+\w+://", url):
         return url
     parts = read_url(url)
-    # Without a name, libpq takes the database with the name of the user.
+    # If the URL names no database, libpq takes the one that has the user's name.
     database = parts.get("dbname") or parts.get("user") or ""
     return write_url({**parts, "dbname": database}, "postgresql+psycopg2")

@@ -44,10 +44,10 @@ def record(
     actor: bytes | None = None,
     details: Mapping[str, object] | None = None,
 ) -> None:
-    """Add an entry in the caller's transaction: an operator's, or that of a run of Dagster.
+    """Add an entry of an operator or of a run of Dagster, in the caller's transaction.
 
     For a run, `actor` is None. `details` holds kinds, counts, dates, reasons, and the ids of
-    certificates and runs, and never a value or a filter. PostgreSQL sets the time of the entry, and
+    certificates and runs, but never a value or a filter. PostgreSQL sets the time of the entry, and
     refuses an action that it does not know (RaiseException).
     """
     connection.execute(

@@ -26,7 +26,7 @@ from signal_pipeline.privacy.purge_proof import (
 )
 from signal_pipeline.rollups.models import Models
 
-PATIENCE_SECONDS = 30  # For every lock but that of the table that is dropped.
+PATIENCE_SECONDS = 30  # For every lock except the one on the table that is dropped.
 OPEN_DAY: LiteralString = "select version from signal.days where day = %s and state = 'open'"
 
 
@@ -44,9 +44,9 @@ def open_connection(database: Database) -> Connection:
     """
     connection = database.connect()
     try:
-        # No hanging session may hold up all later days. And PostgreSQL cannot see that the purge
-        # waits for the proof: a change of a table can wait for the purge while the proof waits for
-        # that change. Without a bound, all three would wait for ever.
+        # Without a bound, a hanging session could hold up all later days. Three could also wait for
+        # each other for ever: the purge for the proof, the proof for a change of a table, and this
+        # change for the purge. PostgreSQL cannot see that the purge waits for the proof.
         connection.execute(f"set lock_timeout = '{PATIENCE_SECONDS:d}s'")
     except BaseException:
         connection.close()
@@ -66,8 +66,8 @@ def purge_day(
 ) -> None:
     """Prove a day and delete its raw events, or with `dry_run` only prove it.
 
-    With a reason in `forced`, it goes without its proof. `proving` reads the raw events; both
-    connections are from `open_connection`. Raises UnprovenError if the day stays, and
+    With a reason in `forced`, the day is deleted without its proof. `proving` reads the raw events;
+    both connections are from `open_connection`. Raises UnprovenError if the day stays, and
     PurgedMeanwhileError if it is gone already.
     """
     try:
@@ -93,7 +93,7 @@ def _purge_locked(
     forced: str | None,
 ) -> None:
     with connection.transaction():
-        # It idles while the other connection proves the day.
+        # The transaction idles while the other connection proves the day.
         connection.execute("set local idle_in_transaction_session_timeout = 0")
         # From here no writer can touch the day: each takes FOR KEY SHARE on this row first. Nothing
         # in this transaction reads the raw events; `open_connection` says why.
@@ -146,7 +146,7 @@ def _read_facts(
 ) -> tuple[PurgeFacts, int]:
     """Return the facts of a day and its bytes.
 
-    Raise UnprovenError if they must prove the day, and do not.
+    Raise UnprovenError if the facts must prove the day, and do not.
     """
     try:
         with proving.transaction():

@@ -95,7 +95,7 @@ def erase(
         _fill_certificate(database, subject, certificate, actor)
     except (
         BaseException
-    ):  # Ctrl-C too: the audit log already holds the certificate's number, for what is committed.
+    ):  # Ctrl-C too: the audit log already names this certificate for the committed days.
         if certificate.proves and on_interruption is not None:
             certificate.interrupted = True
             on_interruption(certificate)
@@ -123,7 +123,7 @@ def _fill_certificate(
 
 
 def _entity_rollups(connection: Connection) -> list[sql.Identifier]:
-    """Return the tables of all rollups that have entities, even of those without a model now."""
+    """Return the tables of all rollups with entities, even of rollups that have no model now."""
     tables = connection.execute(query(__package__, "entity_rollups")).fetchall()
     return [sql.Identifier("signal", table) for (table,) in tables]
 
@@ -207,8 +207,8 @@ def _erase_day(
         ).fetchone()
         assert events is not None  # A count has a row.
         rows = 0
-        # The rows go at once and do not wait for a rebuild: if the day were purged by force before
-        # that, they would be kept.
+        # The rollup rows are deleted here and not by the rebuild: if the day were purged by force
+        # before its rebuild, the rows would stay.
         for table in rollups:
             statement = sql.SQL("delete from {} where activity_date = %(day)s and {}")
             rows += connection.execute(
@@ -249,9 +249,10 @@ def _erase_purged(
 def _certified_transaction(
     connection: Connection, certificate: Certificate
 ) -> Iterator[list[ErasedDay]]:
-    """Yield a list for what a transaction erases; the certificate gets it after the commit.
+    """Yield a list for the days that a transaction erases; they are certified after the commit.
 
-    Ctrl-C waits from the commit until then: otherwise the certificate could lack a committed day.
+    Ctrl-C is held back from the commit until the days are in the certificate. Otherwise the
+    certificate could lack a committed day.
     """
     erased: list[ErasedDay] = []
     with ExitStack() as until_certified:

@@ -13,7 +13,7 @@ from signal_pipeline.privacy.erasure_certificate import SubjectKind
 
 
 def notes_on(connection: Connection, kind: SubjectKind, day: date | None) -> list[str]:
-    """Return notes on events that are deleted already, still to come, or have another hash.
+    """Return notes on events that were deleted earlier, can still come, or have another hash.
 
     `day` is the only day that can hold the subject, or None if any day can.
     """

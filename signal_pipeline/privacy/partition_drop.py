@@ -11,7 +11,7 @@ from signal_pipeline.postgres.locks import run_in_short_tries
 from signal_pipeline.privacy.purge_proof import UnprovenError
 
 DROP_PATIENCE_SECONDS = 60.0
-MAX_OBJECTS = 3  # How many objects that depend on the table are named.
+MAX_OBJECTS = 3  # An error names at most this many objects that depend on the table.
 
 
 class DropRefusedError(UnprovenError):
@@ -32,7 +32,7 @@ def drop_partition(connection: Connection, day: date) -> None:
             connection, "select signal.drop_partition(%s)", [day], DROP_PATIENCE_SECONDS
         )
     except errors.DependentObjectsStillExist as error:
-        # Unlike other details, this one holds names of objects alone.
+        # Unlike the details of other errors, this one holds only names of objects.
         objects = "; ".join((error.diag.message_detail or table).splitlines()[:MAX_OBJECTS])
         raise DropRefusedError(
             f"PostgreSQL does not drop its table while other objects depend on it ({objects}):"

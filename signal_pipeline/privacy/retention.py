@@ -1,8 +1,8 @@
 """Retention: deletes whole UTC days of raw events (requirement 9).
 
-A day goes once its rollups are proven complete. No single clock is believed: `retention_rule.py`
-says which days are past their retention, `day_purge.py` how one of them goes, and `purge_proof.py`
-what is proven.
+A day goes once its rollups are proven complete. No single clock is believed. `retention_rule.py`
+says which days are past their retention, `day_purge.py` how one of them is deleted, and
+`purge_proof.py` what is proven.
 """
 
 from __future__ import annotations
@@ -56,10 +56,11 @@ class DueByClockError(RetentionError):
 class PurgeResult:
     """What a run of the retention did, or with `dry_run` would do.
 
-    `kept` holds the days that are due and failed their proof or could not be deleted, and the days
-    that are due by a clock alone, each with the reason. `refusal` says why days that are due by a
-    clock alone are kept; it is also set if the clocks differ and there is no such day. `refused`
-    holds the days that PostgreSQL refused to purge, though nothing is wrong with their proof.
+    `kept` holds days that are due, each with the reason why it is kept: days that failed their
+    proof or could not be deleted, and days that are due by a clock alone. `refusal` says why days
+    that are due by a clock alone are kept; it is also set if the clocks differ and there is no such
+    day. `refused` holds the days that PostgreSQL refused to purge, though nothing is wrong with
+    their proof.
     """
 
     dry_run: bool
@@ -70,7 +71,7 @@ class PurgeResult:
 
     @property
     def fault(self) -> str | None:
-        """Return what PostgreSQL refuses, if it let no day be purged; then it may refuse all."""
+        """Return what PostgreSQL refused if no day was purged: it may then refuse every day."""
         if self.purged or not self.refused:
             return None
         first = self.refused[0]
@@ -97,7 +98,7 @@ def due_days(connection: Connection, first_kept: date) -> list[date]:
 def judge_due_days(connection: Connection, retention_days: int) -> tuple[Judgement, list[date]]:
     """Judge which days are past their retention now.
 
-    Also return, oldest first, the open days that are past it by the clock alone.
+    Also return, oldest first, the open days that are past their retention by the clock alone.
     """
     judgement = judge(read_clocks(connection), retention_days)
     return judgement, judgement.due_by_clock_alone(due_days(connection, judgement.by_clock))
@@ -127,10 +128,10 @@ def purge_due_days(
     run does not try to drop a day's table, so it cannot know whether PostgreSQL would refuse that.
 
     With an `as_of` before today (UTC), only days that were due on that date are purged. An `as_of`
-    after today is allowed only with `dry_run`, and then the calendar alone decides. Otherwise, days
-    that are due by the clock alone are kept too if there are more than `confirm_days` of them, or
-    if the clocks differ. Days that `as_of` leaves alone are counted as well, since a confirmation
-    makes them due for later runs.
+    after today is allowed only with `dry_run`, and then the calendar alone decides. In all other
+    cases, days that are due by the clock alone are kept too if there are more than `confirm_days`
+    of them, or if the clocks differ. This count includes days that `as_of` leaves alone, since a
+    confirmation makes them due for later runs.
 
     `actor` is explained in `privacy/audit_log.py`. `run_id` names the Dagster run whose config set
     `confirm_days`.
@@ -163,8 +164,8 @@ def purge_due_days(
                 logger.info("day %s was purged by another run", day)
             except DatabaseUnreachableError:
                 raise
-            # Also a refusal that can pass: days go oldest first, so one that PostgreSQL refuses
-            # each night would otherwise hold up all later ones for ever.
+            # A refusal that can pass is caught too. Days go oldest first, so a day that PostgreSQL
+            # refuses each night would otherwise hold up all later days for ever.
             except (UnprovenError, DatabaseError) as why:
                 result.kept[day] = str(why)
                 if not isinstance(why, UnprovenError) or isinstance(why, DropRefusedError):
@@ -191,8 +192,8 @@ def purge_incomplete(
 ) -> PurgeResult:
     """Delete a due day without its proof; its rollups are labelled incomplete for ever.
 
-    Raises RetentionError for a day that is not due, or without a reason, and DueByClockError for
-    one that is due by a clock alone.
+    Raises RetentionError if the reason is blank or the day is not due, and DueByClockError if the
+    day is due by a clock alone.
     """
     if not reason.strip():
         raise RetentionError("a day that fails its proof is deleted only for a stated reason")

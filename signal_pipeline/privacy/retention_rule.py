@@ -45,7 +45,8 @@ class ClockFacts:
     def latest(self) -> date:
         """Return the UTC date of the clock that is ahead, if the clocks differ.
 
-        Otherwise return today: midnight between two good clocks is not a jump.
+        Otherwise return today: two good clocks can stand on either side of midnight, which is no
+        jump.
         """
         return (
             max(self.machine, self.database).astimezone(UTC).date()
@@ -69,9 +70,9 @@ class Refusal:
 class Judgement:
     """Which days are past their retention.
 
-    Days before `first_kept` are past it by clock and signs, days before `by_clock` by a clock.
-    `unseen` are the dates that left no sign, oldest first, since the first kept day or since the
-    first sign that counts, whichever is later.
+    Days before `first_kept` are past their retention by clock and signs, and days before `by_clock`
+    by a clock. `unseen` holds the dates that left no sign, oldest first. It begins at the first
+    kept day or at the first sign that counts, whichever is later.
     """
 
     facts: ClockFacts
@@ -80,11 +81,11 @@ class Judgement:
     unseen: list[date]
 
     def due_by_clock_alone(self, due: Iterable[date]) -> list[date]:
-        """Return those of `due`, the days due by a clock, that are not due by the signs too."""
+        """From `due`, the days due by a clock, return those that are not due by the signs too."""
         return [day for day in due if day >= self.first_kept]
 
     def refusal(self, clock_only: list[date]) -> Refusal | None:
-        """Return why those days stay, or None if nothing is refused."""
+        """Return why the days `clock_only` stay, or None if nothing is refused."""
         if self.facts.clocks_differ:
             return Refusal(
                 f"PostgreSQL's clock says {self.facts.database:%Y-%m-%d %H:%M} UTC and this"
@@ -104,7 +105,7 @@ class Judgement:
 
 
 def judge(facts: ClockFacts, retention_days: int) -> Judgement:
-    """Judge which days are past a retention of so many days."""
+    """Judge which days are past a retention of `retention_days` days."""
     seen = _seen_newest_first(facts)
     first_seen = seen[-1]
     if len(seen) > retention_days:

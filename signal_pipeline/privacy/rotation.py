@@ -2,9 +2,9 @@
 
 This module reports which secrets hashed which days, and which events must be stored before the
 secret changes. The ids of lines without a `clientEventId` and the digests of landed files derive
-from the secret. So a landed file that was begun under one secret would be read from its start under
-another, and those of its stored lines that have no `clientEventId` would be stored a second time.
-The operator changes the secret itself.
+from the secret. So if the secret changed while a landed file was ingested in part, the file would
+be read from its start again. Its stored lines without a `clientEventId` would then be stored a
+second time. The operator changes the secret itself.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _file_name(path: Path) -> str:
 def forget_begun_files(settings: Settings, database: Database) -> int:
     """Forget the landed files that were begun and are gone for good; return how many.
 
-    Raises RotationError while files wait in the landing, since they could be among these.
+    Raises RotationError while files wait in the landing, since a begun file could be among them.
     """
     if landed_files(settings.landing_path):
         raise RotationError("files wait in the landing: let it run empty first")

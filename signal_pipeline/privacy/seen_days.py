@@ -47,8 +47,9 @@ def write_confirmed_days(
 ) -> None:
     """Store, with an entry in the audit log, that a person has confirmed that these dates passed.
 
-    `raw_days` is how many days of raw events can be purged because of it. Without an `actor`,
-    `run_id` names the Dagster run whose configuration confirmed it: Dagster knows who launched it.
+    `raw_days` is how many days of raw events can be purged because of the confirmation. Without an
+    `actor`, `run_id` names the Dagster run whose configuration confirmed the dates: Dagster knows
+    who launched the run.
     """
     with connection.transaction():
         _add(connection, unseen, confirmed=True)

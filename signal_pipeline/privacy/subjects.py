@@ -53,8 +53,8 @@ class SubjectDay:
 
     The notes are for whoever answers the person.
 
-    There is one hash by today's rules of names, and one more for each earlier version that hashed
-    the day and gives another hash.
+    There is one hash by today's rules of names (`events/browsers.py`). There is one more for each
+    earlier version of these rules that hashed the day and gives another hash.
     """
 
     user_hashes: list[bytes]
@@ -161,7 +161,7 @@ def export_rows(rows: Sequence[str], path: Path) -> None:
 
     Raises SubjectError if the file exists or cannot be written. An existing file stays as it is,
     and nothing is left of one that cannot be written. A process that is killed leaves at most a
-    hidden draft beside the file, which is named after it.
+    hidden draft in the same folder, named after the file.
     """
     try:
         write_new_private(path, "".join(f"{row}\n" for row in rows))

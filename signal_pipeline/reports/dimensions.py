@@ -1,7 +1,7 @@
 """The keys that a report can group and filter by: the only list of them.
 
-Commands, reports, small cells and shell completion read it. A test holds `StatsKey` and
-`StatsFilter` of `api/graphql/types.py` to it, because a GraphQL schema spells out each name.
+Commands, reports, small cells and shell completion read it. A GraphQL schema has to spell out each
+name, so a test compares `StatsKey` and `StatsFilter` of `api/graphql/types.py` with this list.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Key:
     """One key of a report.
 
     Attributes:
-        name: what the command takes. The wire's enum `StatsKey` writes it in capitals with `_`.
-        column: its column in rollups and in reports; except for the day, also in `signal.events`.
+        name: what the command takes. The GraphQL enum `StatsKey` has it in capitals, with `_`.
+        column: its column in rollups, in reports and, except for the day, in `signal.events`.
         kind: `group` if every rollup has it, `split` if one rollup splits groups by it, `entity` if
             it names entities.
         raw: its SQL expression over `signal.events`.

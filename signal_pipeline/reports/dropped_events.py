@@ -1,4 +1,4 @@
-"""What to say of an answer without rows if the events that it asks for came, but were dropped."""
+"""What to say of an answer without rows if such events came, but all of them were dropped."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ def only_dropped_note(
 ) -> list[str]:
     """Return a note if all events of the window and filters were dropped; bots do not count.
 
-    Nobody's use was stored, but that is not the same as no use. `where` is by the names of keys;
-    with others than the app and the event type there is no note, since the books do not know them.
+    Nobody's use was stored, but that is not the same as no use. `where` holds values by the names
+    of keys. If it has a key other than the app and the event type, there is no note, since the
+    books do not know that key.
     """
     event_type = where.get("event-type")
     parameters = {

@@ -43,10 +43,11 @@ class TypeUse:
 class Usage:
     """What the rollups know, by event type.
 
-    `seen` is None without rollups. The notes say what the numbers leave out. With `has_gaps` some
-    of the last LONG_DEAD_DAYS days are unknown, so that no type can be called dead. `waiting`
-    holds, for each type with events on days whose rollup is not fresh, the last such day. `dropped`
-    has the types of which something, bots aside, was dropped in the last LONG_DEAD_DAYS days.
+    `seen` is None without rollups. The notes say what the numbers leave out. If `has_gaps` is true,
+    some of the last LONG_DEAD_DAYS days are unknown, so no type can be called dead. `waiting` is
+    about the days whose rollup is not fresh: for each type with events on such days, it holds the
+    last of these days. `dropped` has the types of which events were dropped in the last
+    LONG_DEAD_DAYS days; events of bots do not count.
     """
 
     seen: Mapping[str, TypeUse] | None
@@ -59,7 +60,7 @@ class Usage:
         """Return how a type is used.
 
         A type is long dead if it was last seen more than LONG_DEAD_DAYS days before `today`, and
-        none of these days is unknown. It is neither long dead nor never seen if it is in `dropped`.
+        none of these days is unknown. A type in `dropped` is neither long dead nor never seen.
         """
         if kind.retired:
             return "retired"

@@ -1,7 +1,7 @@
 """Reports by any combination of keys, from raw events or from the rollup that can answer.
 
-Beyond the retention a rollup answers where it can: counts of events, by the dimension of one rollup
-at a time (requirement 8.1). A report that cannot be right is refused.
+For days beyond the retention, a rollup answers if it can: it counts events by the dimension of one
+rollup at a time (requirement 8.1). A report that cannot be right is refused.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def grouped_report(
 def _rollup_of(models: Models, question: Question) -> Model | None:
     """Return the rollup that has all dimensions of the question, and the fewest others.
 
-    One that leaves out events is taken only if no other has these dimensions, and never for a
+    A rollup that leaves out events is taken only if no other has these dimensions, and never for a
     filter by `(none)`.
     """
     wanted = question.dimensions - {*GROUPS}

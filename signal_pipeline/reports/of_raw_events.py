@@ -22,8 +22,8 @@ from signal_pipeline.reports.report import Report, Rows, labelled_report, read_r
 from signal_pipeline.reports.report_errors import PurgedError
 from signal_pipeline.reports.small_cells import HiddenRows, hidden_of_raw
 
-# Taken before the snapshot: a later purge would drop the partition of a day that is open in the
-# snapshot, and the day would count as zero.
+# This lock is taken before the snapshot. Without it, a purge could drop the partition of a day that
+# is open in the snapshot, and the day would count as zero.
 KEEP_PARTITIONS: LiteralString = "lock table only signal.events in access share mode"
 
 
@@ -94,9 +94,9 @@ def _plan_for_whole_days(connection: Connection, question: Question) -> None:
 def _hidden_rows(connection: Connection, question: Question, coverage: Coverage) -> HiddenRows:
     filters = {KEYS[name].column: value for name, value in question.where.items()}
     days = days_between(*coverage.known_span)
-    # A day without a row in `signal.days` should have no events. But if it has some, they are
-    # counted, so they are judged too: on a cluster, the first events of a day can be stored between
-    # two statements of one snapshot.
+    # A day without a row in `signal.days` should have no events. On a cluster it can have some: the
+    # first events of a day can be stored between two statements of one snapshot. They are counted,
+    # so they are judged too.
     rest = spans_of(day for day in days if day not in coverage.states)
     spans = [*((day, day) for day in days if day in coverage.states), *rest]
     return hidden_of_raw(connection, [key.column for key in question.keys], filters, spans)

@@ -57,9 +57,9 @@ def rollup_report(
 
     `by` is a day, an ISO week, or the total. Rows of the event type `(all)` are subtotals over all
     event types. Notes name the unknown days. With `hide_small`, small cells are left out, and so
-    are the rows from which one could work them out. Raises QuestionError for an unknown kind, if a
-    column of the rollup has the name of one that reports add, or if small cells cannot be left out,
-    and WindowError.
+    are the rows from which one could work them out. Raises WindowError. Raises QuestionError if the
+    kind is unknown, if a column of the rollup has the name of a column that reports add, or if
+    small cells cannot be left out.
     """
     with database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
@@ -151,5 +151,8 @@ def _rollup_rows(
 
 
 def _columns_without_date(model: Model) -> list[str]:
-    """Return the grain without the date: a sum over days has a row per combination of these."""
+    """Return the columns of the grain except the date.
+
+    A sum over days has one row for each combination of their values.
+    """
     return [column for column in model.grain if column != KEYS["day"].column]

@@ -29,7 +29,10 @@ class Question:
 
     @property
     def by_day(self) -> bool:
-        """True if, filters aside, the users and sessions of a row are those of one day."""
+        """True if the users and sessions of a row are those of one day.
+
+        A filter by day does not count for this.
+        """
         return self.asked_for_one_day or KEYS["day"] in self.keys
 
     @property
@@ -69,7 +72,8 @@ def parse_question(
 def refuse_total(filters: Mapping[str, str]) -> None:
     """Raise QuestionError for a filter by the event type `(all)`; `filters` is by names of keys.
 
-    No event has it: an answer from raw events would be empty, and one from a rollup the total.
+    No event has this type: an answer from raw events would be empty, and an answer from a rollup
+    would be the total.
     """
     if filters.get("event-type") == ALL_TYPES:
         raise QuestionError(

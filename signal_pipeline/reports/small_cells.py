@@ -1,18 +1,19 @@
-"""Small cells, and what else callers below admin do not get, so that no difference reveals one.
+"""Small cells, and what else callers below admin do not get, since a difference could reveal one.
 
 The rules are applied to parts. A part is a group (one day, app and event type), or a cell of a
 group's split by one of `SPLITS`. These are the rules:
 
 - A group with few people, or with few for the number of its cells, is left out with all its splits.
-- So is a group of a day whose rollups are not all built yet, since one that is built later can have
-  small cells. The same holds if they were built from different events of the day.
+- A group is also left out if the rollups of its day are not all built yet, since a rollup that is
+  built later can have small cells. The same holds if they were built from different events of the
+  day.
 - Device, browser and system nest. If one of these splits has a small cell, all three are left out.
 - If a split by route has a small cell, large cells are left out with the small ones, until the sum
   of all that is left out says nothing about any of them.
 - Every other row is a sum of parts, over days, apps or types. If one of its parts is left out, the
   row is too.
-- An answer by two or more of `SPLITS` together shows nothing of a group if the group's crossing,
-  which is its split by all of `SPLITS` at once, has a small cell.
+- The crossing of a group is its split by all of `SPLITS` at once. If the crossing has a small cell,
+  an answer by two or more of `SPLITS` together shows nothing of the group.
 
 So everything that can be worked out is a sum of what was shown (docs/privacy.md).
 
@@ -115,7 +116,7 @@ def _purged_days(connection: Connection, parameters: Mapping[str, object]) -> li
 def part_built_notes(
     connection: Connection, models: Models, parameters: Mapping[str, object]
 ) -> list[str]:
-    """Return notes on the days of a report from a rollup that are left out as built in part."""
+    """Return notes on the days of a rollup's report that are left out because built in part."""
     days = _days_built_in_part(connection, _split_rollups(models), parameters)
     return [
         *days_note(
@@ -155,11 +156,11 @@ def hidden_of_raw(
     filters: Mapping[str, str],
     spans: Sequence[Span],
 ) -> HiddenRows:
-    """Return the hidden rows of a count of raw events of `spans` by the columns `keys`.
+    """Return the hidden rows of a count, by the columns `keys`, of the raw events in `spans`.
 
     `filters` holds values by column. Each span is judged in hash tables of its own, so spans should
-    be short. Raises DatabaseError if all of them together take longer than the connection lets one
-    statement take.
+    be short. Raises DatabaseError if all spans together take longer than the connection allows for
+    one statement.
     """
     splits = {column for column in (*keys, *filters) if column in SPLITS}
     dimension = CROSSING if len(splits) > 1 else min(splits, default=GROUP)
@@ -210,8 +211,8 @@ def _equals(column: str, name: str) -> Clause:
 def can_hide_small(models: Models, name: str) -> bool:
     """Return whether the small cells of a rollup can be left out, and the rest be shown.
 
-    This is so if its rows are parts, and sums of them. The rules need every part that anybody can
-    see in a rollup, so each rollup of parts that exists must cover all events and split groups only
+    This is so if its rows are parts, and sums of parts. The rules need every part that anybody can
+    see in a rollup. So each existing rollup of parts must cover all events, and split groups only
     as `_SPLIT_OF_ROLLUP` says.
     """
     present = [models[part] for part in _SPLIT_OF_ROLLUP if part in models]

@@ -57,8 +57,8 @@ class DayBuild:
     """What one build read and wrote.
 
     `rows` is by rollup; `seconds` covers reading, computing and writing. `state` is `open`, or
-    `purged` if the raw events are gone and the build is final, or `incomplete` if they went before
-    the day was proven complete.
+    `purged` if the raw events are gone and the build is final, or `incomplete` if the raw events
+    were deleted before the day was proven complete.
     """
 
     day: date
@@ -93,9 +93,9 @@ def build_day(database: Database, engine: Engine, models: Models, day: date) -> 
     or if raw events are missing. Raises EngineError and DatabaseError. In all these cases the
     rollups stay as they are.
 
-    Raises RollupsFailedError, after the others are committed, for rollups that cannot be computed,
-    that PostgreSQL refuses, that do not add up to the raw events, or that already hold a build of a
-    newer version. These alone stay as they are.
+    Raises RollupsFailedError for rollups that cannot be computed, that PostgreSQL refuses, that do
+    not add up to the raw events, or that already hold a build of a newer version. Only these stay
+    as they are: the others are committed first.
     """
     with database.connect() as connection:
         refuse_impossible_day(connection, day)
@@ -165,8 +165,8 @@ def _replace_rows(
 ) -> tuple[dict[str, int], dict[str, str]]:
     """Replace the rows of each rollup; return how many each has now, or why it failed.
 
-    Each rollup has a savepoint, so that it keeps its rows if it fails, and all that did not fail
-    are committed together.
+    Each rollup has a savepoint, so a rollup that fails keeps its rows. All the others are committed
+    together.
     """
     rows: dict[str, int] = {}
     failed: dict[str, str] = {}

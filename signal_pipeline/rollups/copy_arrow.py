@@ -29,7 +29,7 @@ _NOTHING = pa.scalar(b"", pa.binary())
 Values = npt.NDArray[np.generic]
 
 # For each PostgreSQL type: the Arrow type to read it as, and how to bring its values into
-# PostgreSQL's form: in network byte order, with dates and times counted from 2000-01-01.
+# PostgreSQL's form (network byte order, with dates and times counted from 2000-01-01).
 _FIXED: dict[str, tuple[pa.DataType, Callable[[Values], Values]]] = {
     "bigint": (pa.int64(), lambda values: values.astype(">i8")),
     "integer": (pa.int32(), lambda values: values.astype(">i4")),

@@ -1,9 +1,9 @@
 """A day's events read from PostgreSQL as Arrow batches, column by column.
 
-PostgreSQL joins each column over some blocks of the table into one value, so that neither side
-handles single fields. Row by row, the transfer of a field costs the reader about 0.1 µs, which is
-more than computing a rollup with it. The types are those that a model's source can have
-(`schema_yml.SOURCE_TYPES`).
+For some blocks of the table at a time, PostgreSQL joins all values of a column into one value. So
+neither side handles single fields. If rows were transferred one by one, each field would cost the
+reader about 0.1 µs, which is more than it costs to compute a rollup with the field. The types are
+those that a model's source can have (`schema_yml.SOURCE_TYPES`).
 """
 
 from __future__ import annotations
@@ -177,8 +177,8 @@ def _array(column: SourceColumn, events: int, parts: Iterator[list[bytes]]) -> p
 def _texts(events: int, ended: bytes) -> pa.DictionaryArray:
     """Encode texts that each end with `_END` as a dictionary.
 
-    The end bytes stay with the values while Arrow finds the distinct ones. Only these few values
-    then lose them.
+    The end bytes stay on the values while Arrow finds the distinct values. Then only these few have
+    to lose their end bytes.
     """
     data = np.frombuffer(ended, "u1")
     ends = np.flatnonzero(data == _END[0])

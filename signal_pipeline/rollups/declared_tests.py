@@ -19,7 +19,7 @@ class NotNull(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AcceptedValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The column holds one of `values`, or a name from the part of the catalogue that is given.
+    """The column holds one of `values`, or a name from the part of the catalogue in `catalogue`.
 
     Retired names of the catalogue are included.
     """
@@ -94,7 +94,7 @@ class _TestSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_test(
     entry: str | dict[str, object], kinds: Mapping[str, type[Shape]], where: str
 ) -> Shape:
-    """Return the test of an entry of `data_tests`, which is one of `kinds`; raises Problem."""
+    """Return the test, one of `kinds`, that an entry of `data_tests` names; raises Problem."""
     if isinstance(entry, dict) and len(entry) != 1:
         raise Problem(f"{where}: a test is a name, or one name with its arguments")
     name, settings = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))

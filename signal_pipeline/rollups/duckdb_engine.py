@@ -91,7 +91,7 @@ class DuckdbEngine:
 
     @contextmanager
     def _results(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a connection to an in-memory DuckDB database of its own, dropped at the end."""
+        """Yield a connection to a new in-memory DuckDB database, which is dropped at the end."""
         name = f"build_{next(self._numbers)}"
         with _safe_errors():
             results = self._duckdb().cursor()
@@ -154,7 +154,7 @@ def _load(
     # Parallel workers would do more work in total, and a run builds two days at once anyway.
     source.execute("set local max_parallel_workers_per_gather = 0")
     recorded = read_recorded_day(source, day)
-    # `closing`: after an error too, the reader ends before its transaction.
+    # `closing` makes the reader end before its transaction, also after an error.
     with closing(_read_ahead(day_batches(source, day, columns))) as batches:
         fill_events(results, columns, batches)
     raw_events, first, last = _one_row(results, query(__package__, "raw_span"), list(window(day)))
@@ -192,7 +192,7 @@ class DuckdbDay:
         """Write the rows; see `ComputedDay.write`."""
         if error := self._failed.get(model.name):
             raise error from None
-        # In the order of the primary key, its index grows at one end, which halves the cost.
+        # If rows come in the order of the primary key, its index grows at one end: half the cost.
         select = sql.SQL("select {} from {} order by {}").format(
             identifiers(model.columns), _result(model), identifiers(model.grain)
         )
@@ -258,8 +258,7 @@ def _one_row(
 ) -> tuple[Any, ...]:
     """Return the only row.
 
-    It is taken with `fetchall`, because DuckDB cannot stream another result while one is not read
-    to its end.
+    It is taken with `fetchall`: until a result is read to its end, DuckDB cannot stream another.
     """
     (row,) = results.execute(statement, list(binds)).fetchall()
     return row

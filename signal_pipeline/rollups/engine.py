@@ -90,7 +90,7 @@ class Engine(Protocol):
     def read(
         self, connection: Connection, day: date, models: Models
     ) -> AbstractContextManager[ComputedDay]:
-        """Read the day from one snapshot, taken after this call, and compute the models.
+        """Read the day from one snapshot, taken once this call has begun; compute the models.
 
         `connection` must not be in a transaction, and the caller holds the lock of the day. A
         purged day reads as empty. Raises DatabaseError. Raises EngineError, also for a day without

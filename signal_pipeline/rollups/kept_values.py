@@ -19,7 +19,7 @@ def check_kept_values(query: Query) -> None:
                     f"the column {column} comes from {origin} and is not a count: a rollup outlives"
                     " the raw events, so it keeps nobody's hash, session or event id"
                 )
-    # A type alone is one of a closed list, and says nothing of an entity.
+    # An entity type alone is one of a closed list, and says nothing of an entity.
     if any("entity_id" in origins for origins in query.kept.values()):
         _check_entity(query)
 

@@ -35,7 +35,7 @@ class Query:
     """The facts of one SELECT over `signal.events`.
 
     For each output column, in order, `columns` gives the columns of the events that its value comes
-    from. There are none for a constant, a bind, or a count of rows. `kept` gives those of them
+    from. A constant, a bind or a count of rows has none. Of these columns, `kept` gives only those
     whose values the output can hold, since they are not merely counted or compared. `reads` are all
     columns of the events that the SQL touches.
     """
@@ -74,8 +74,8 @@ def analyse(sql: str, event_columns: Mapping[str, str]) -> Query:
 def checksum(sql: str) -> str:
     """Return the SHA-256, in hex, of the SQL's tokens; comments and white space do not count."""
     tokens = sqlglot.tokenize(sql, read=_DIALECT)
-    # The raw text of a token, not its parsed one: it distinguishes 'a' from "a", and does not
-    # change with releases of sqlglot.
+    # The checksum is of the raw texts of the tokens, not the parsed ones: a raw text distinguishes
+    # 'a' from "a", and does not change with releases of sqlglot.
     texts = (sql[token.start : token.end + 1] for token in tokens)
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
@@ -194,8 +194,8 @@ def _lineage(
     names = tree.named_selects if isinstance(tree, exp.Query) else []
     if len(set(names)) != len(names):
         raise Problem("two output columns have the same name")
-    # Without copies of the tree, which would take most of the time that reading a model takes. They
-    # are not needed, since only names are read here.
+    # Only names are read here, so no copies of the tree are needed. Making them would take most of
+    # the time that it takes to read a model.
     nodes = lineage(
         None,
         tree,

@@ -32,8 +32,9 @@ class ModelTest:
     """One test of one model.
 
     `query` counts the rows, groups or days at fault between two days, which are its parameters.
-    `reads_raw_events` is true if it counts the raw events of all these days, which is too much work
-    for every hour. `of_catalogue` is true if it compares names with those of the catalogue.
+    `reads_raw_events` is true if the query counts the raw events of all these days, which is too
+    much work for every hour. `of_catalogue` is true if it compares names with those of the
+    catalogue.
     """
 
     model: str

@@ -85,7 +85,7 @@ class Column:
 class Model:
     """A model: the SELECT that computes one day of a rollup, and what `schema.yml` says about it.
 
-    `select` is executed with the day's start and end as the binds $1 and $2, as written: only the
+    `select` is executed as written, with the day's start and end as the binds $1 and $2; only the
     postgres engine on a cluster rewrites it (`per_user.py`). `columns` are in the order of the
     SELECT. `reads` are the columns of `signal.events` that the SQL touches. `checksum` is over the
     tokens of the SQL, in hex; when it changes, builds become stale.
@@ -285,7 +285,7 @@ def _check_columns(query: Query, entry: ModelEntry) -> None:
 def _check_references(
     model: Model, fields: Mapping[str, list[str]], event_columns: Mapping[str, str]
 ) -> None:
-    """Raise Problem for a test with an unknown table or column or a faulty condition."""
+    """Raise Problem for a test that names an unknown table or column, or has a bad condition."""
     try:
         for column in model.columns.values():
             for test in column.tests:

@@ -1,4 +1,4 @@
-"""A model's SQL in a form that the workers of a cluster compute, one user after the other.
+"""A model's SQL in a form that the workers of a cluster can compute: counts per user, then sums.
 
 The events are placed on the workers by `user_hash`, and a session has several hashes if its address
 changed. So no worker alone can count distinct sessions. Instead each worker counts the sessions of
@@ -23,16 +23,16 @@ _OF_ONE_ROW = (exp.Case, exp.Cast, exp.Coalesce, exp.Connector, exp.If, exp.Lowe
 
 @dataclass(frozen=True, slots=True)
 class PerUserQuery:
-    """A SELECT that counts a session once for each user, and its columns that do so."""
+    """A SELECT that counts a session once for each user, and the columns with these counts."""
 
     select: str
     session_counts: tuple[str, ...]
 
 
 def count_per_user(select: str) -> PerUserQuery | None:
-    """Return the SELECT of a model in two steps, or None for one of another form.
+    """Return the SELECT of a model in two steps, or None if it does not have the form for that.
 
-    The form: a SELECT, or a `union all` of several, over `signal.events` alone, without nested
+    The form is a SELECT, or a `union all` of several, over `signal.events` alone, without nested
     queries or qualified columns. Each SELECT is grouped by columns. Each of its values is made of
     these columns and constants, or is `count(*)`, or a distinct count of users or of sessions.
     """
@@ -147,7 +147,7 @@ def _is_of_keys(value: exp.Expr, keys: set[str]) -> bool:
 
 
 def _counted(value: exp.Expr) -> str | None:
-    """Return what a value counts: `*`, a column, "" for no aggregate, None for any other."""
+    """Return what a value counts: `*` or a column; "" for no aggregate, None for another one."""
     if not value.find(exp.AggFunc, exp.Window, exp.Query):
         return ""
     match value:

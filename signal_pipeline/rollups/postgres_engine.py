@@ -1,7 +1,8 @@
 """The engine that lets PostgreSQL compute: for a cluster, and to check the other engine.
 
 It runs the models' SQL inside the database, into temporary tables of the caller's connection. On
-a cluster it runs it in a form that the workers compute (`per_user.py`), with equal results.
+a cluster, the SQL first gets a form that the workers can compute (`per_user.py`), with equal
+results.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from signal_pipeline.rollups.engine import (
 from signal_pipeline.rollups.models import Model, Models
 from signal_pipeline.rollups.per_user import PerUserQuery, count_per_user, over_table
 
-# The table of the events of sessions that several users have, and the columns that it always has.
+# The table of events whose session has several users, and the columns that it always has.
 _SHARED = ("pg_temp", "signal_shared_events")
 _ALWAYS_READ = {"created_at", "user_hash", "session_id"}
 
@@ -86,7 +87,7 @@ class PostgresDay:
         """Write the rows; see `ComputedDay.write`."""
         if error := self._failed.get(model.name):
             raise error from None
-        # In the order of the primary key, its index grows at one end, which halves the cost.
+        # If rows come in the order of the primary key, its index grows at one end: half the cost.
         statement = sql.SQL("insert into {} ({}) select {} from {} order by {}").format(
             table or sql.Identifier("signal", model.name),
             identifiers(model.columns),
@@ -147,7 +148,7 @@ def _compute(connection: Connection, day: date, model: Model, *, on_workers: boo
 
 
 def _fill_shared_events(connection: Connection, day: date, models: Models) -> None:
-    """Copy the events of sessions with several users into a temporary table; they are few.
+    """Copy the events of sessions with several users, which are few, into a temporary table.
 
     The workers send each user's sessions as hashes of 4 bytes each. If two sessions have the same
     hash, their events are copied too, even if each has only one user. This changes no result.

@@ -57,7 +57,7 @@ TAKEN_NAMES = (
     ),
     *("receipts", "rollup_days", "rollup_freshness", "seen_days", "usage_report"),
 )
-_PARTITION = re.compile(r"events_\d{8}")  # Of the table of the raw events, by day.
+_PARTITION = re.compile(r"events_\d{8}")  # A day's partition of the table of raw events.
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 _OWNER = re.compile(r"team:[a-z0-9_-]+|[^@\s]+@[^@\s]+")
 _GRAIN = re.compile(r"\bOne row per [^.]+\.$")

@@ -35,8 +35,8 @@ _STATES = {
     ),
 }
 _HEADER = "# Written by `signal-pipeline dbt-sources`: print it again instead of editing it.\n"
-# dbt warns after the hour within which the check `no_day_waits` demands a build. Yesterday is built
-# at 00:30 UTC, so a rollup that still lacks yesterday at 03:00 UTC is an error.
+# The check `no_day_waits` demands a build within one hour, and dbt warns after that hour. Yesterday
+# is built at 00:30 UTC, so a rollup that still lacks yesterday at 03:00 UTC is an error.
 _FRESHNESS = {
     "warn_after": {"count": 1, "period": "hour"},
     "error_after": {"count": 3, "period": "hour"},
@@ -119,7 +119,8 @@ def _dagster_meta(key_prefix: tuple[str, ...], asset: str) -> dict[str, Any]:
 def _unique(name: str, grain: tuple[str, ...]) -> dict[str, Any]:
     """Return dbt's own `unique` over a row of the columns.
 
-    It takes an expression as the name of its column, so the project needs no package of macros.
+    The test takes an expression as the name of its column, so the dbt project needs no package of
+    macros.
     """
     arguments = {"column_name": f"({', '.join(grain)})"}
     return {"unique": {"name": f"unique_{name}", "arguments": arguments}}

@@ -31,9 +31,9 @@ def distribute(database: Database, shards: int | None = None) -> list[str]:
     Each table gets `shards` shards; None means as many as the other table has, or else
     `SHARDS_PER_WORKER` for each worker. Each table moves in a transaction of its own, with the rows
     that it holds, while its writers wait. The next call finishes what an interrupted one began.
-    Only a table that has to change needs its owner. Raises DistributionError if the extension, its
-    version, the cluster or the rights of this user do not allow it, or if a table is already
-    distributed in another way.
+    This user has to own a table only if the table has to change. Raises DistributionError if the
+    extension, its version, the cluster or the rights of this user do not allow the distribution, or
+    if a table is already distributed in another way.
     """
     try:
         with database.connect() as connection:
@@ -56,8 +56,8 @@ def refuse_copies(database: Database) -> None:
     """Raise DistributionError if a shard has copies; do nothing on plain PostgreSQL.
 
     `Database.connect` tells Citus that the order of statements does not matter
-    (`citus.all_modifications_commutative`). So the copies of a shard could get them in different
-    orders, and differ.
+    (`citus.all_modifications_commutative`). So the copies of a shard could get statements in
+    different orders, and would then differ.
     """
     with database.connect() as connection:
         for table in distributed_tables(connection).values():

@@ -70,8 +70,8 @@ def migrate(database: Database, settings: Settings, models: Models) -> None:
 def missing_roles(database: Database) -> list[str]:
     """Return the least-privilege roles and memberships that the server lacks.
 
-    They are missing if the user who migrated last had no right to make them. A membership reads
-    `signal_api in signal_reader`. Roles that exist have their grants.
+    They are missing if the user who migrated last had no right to make them. A membership is
+    written as `signal_api in signal_reader`. Roles that exist have their grants.
     """
     with database.connect() as connection:
         scalar = connection.cursor(row_factory=scalar_row)
@@ -96,8 +96,8 @@ def _migrate(
     schema is not the wanted one, change nothing and return False.
     """
     transaction_lock(connection, MIGRATE_LOCK)
-    # Only the two large tables are ever on the workers. Citus would make functions and their grants
-    # there too, which an owner without superuser has no right to.
+    # Only the two large tables are ever on the workers. Without this, Citus would make functions
+    # and their grants there too, and an owner who is not a superuser has no right to do so.
     send_ddl(connection, to_workers=False)
     facts = connection.execute(query(__package__, "schema_facts")).fetchone()
     wanted = _schema_comment()
@@ -185,7 +185,7 @@ def _try_migration_as_other_user(
     if current:
         with suppress(errors.InsufficientPrivilege):
             _store_start_date(connection, settings)
-            # PostgreSQL only warns of a grant by a user who may not give it.
+            # A grant that this user may not give is no error: PostgreSQL only warns of it.
             if not migrate_rollups(connection, models):
                 return
     raise NotOwnerError(

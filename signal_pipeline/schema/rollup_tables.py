@@ -24,7 +24,7 @@ from signal_pipeline.schema.reporting_views import reporting_changes
 
 Statement = sql.Composed
 
-# Readers have the views of `signal_reporting` instead.
+# The role `signal_reader` has no grant here: it has the views of `signal_reporting` instead.
 _TABLE_GRANTS = (
     ("signal_api", "select"),
     ("signal_admin", "select"),
@@ -51,7 +51,7 @@ _TRIGGERS: Mapping[str, LiteralString] = {
         "before truncate on {table} for each statement execute function signal.refuse_truncate()"
     ),
 }
-# PostgreSQL's own names for types that it spells in another way.
+# PostgreSQL's own names for types that `schema.yml` spells in another way.
 _CATALOGUE_TYPES = {"timestamptz": "timestamp with time zone"}
 
 
@@ -111,8 +111,8 @@ def migrate_rollups(connection: Connection, models: Models) -> list[str]:
 def keep_former_rollups(connection: Connection, models: Models) -> None:
     """Record which rollups have no model now, so that no view says that these lack days.
 
-    Only the owner of the schema does so. A process of another login can run with older models. So
-    it leaves this list alone, and does not fail for lack of the right to change it.
+    Only the owner of the schema does so. A process of another login can run with older models, and
+    can lack the right to change this list. So it leaves the list alone, and does not fail.
     """
     former = _former_rollups(connection, models)
     connection.execute(query(__package__, "keep_former_rollups"), {"former": former})

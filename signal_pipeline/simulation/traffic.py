@@ -159,7 +159,7 @@ def _agents_as_json(agents: Sequence[Agent], day: date) -> list[str]:
 
 
 def _apps_and_types(catalogue: Catalogue) -> tuple[list[App], list[EventType]]:
-    """Return what the simulation knows and the catalogue accepts."""
+    """Return the apps and event types that the simulation knows and the catalogue accepts."""
     world = read_world()
     apps = [app for app in world.apps if app.name in _active(catalogue.apps)]
     types = [kind for kind in world.event_types if kind.name in _active(catalogue.event_types)]

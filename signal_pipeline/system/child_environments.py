@@ -1,9 +1,9 @@
 """The environment for each process that Signal starts: what its program needs, and no other secret.
 
 A process keeps its environment for life, and anyone who can look into the process can read it. An
-SQL superuser can read PostgreSQL's, and code in a web server can read the web server's. A rotated
-secret would live on there. The settings are read whatever the case of a variable's name, so the
-case does not matter here either.
+SQL superuser can read that of PostgreSQL, and code in a web server can read that of the web server.
+There, even a secret that has been replaced would live on. The settings are read whatever the case
+of a variable's name, so the case does not matter here either.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def dagster_environment() -> dict[str, str]:
 def start_resource_tracker() -> None:
     """Start the helper process of `multiprocessing` without any secret, unless it already runs.
 
-    Otherwise `multiprocessing` starts it together with the first child process, or with the next
-    one if the helper has died, and it gets the whole environment.
+    Otherwise `multiprocessing` starts the helper together with the first child process, or with the
+    next one if the helper has died. The helper then gets the whole environment.
     """
     with _plain_environment():
         resource_tracker.ensure_running()

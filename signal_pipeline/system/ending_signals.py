@@ -75,8 +75,8 @@ def signals_held_back() -> Iterator[None]:
 def _handlers_held_back() -> Iterator[None]:
     """Hold back what the main thread does at a signal that reaches another thread.
 
-    The threads of a library, such as those of numpy, block no signals. Python then calls the
-    handler in the main thread all the same.
+    The threads of a library, such as those of numpy, block no signals. If one of them gets a
+    signal, Python calls the handler in the main thread all the same.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -94,7 +94,7 @@ def _handlers_held_back() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        # Here, so that none is lost if the context ends by an error.
+        # In `finally`, so that no signal is lost if the context ends with an error.
         for held in dict.fromkeys(seen):
             signal.raise_signal(held)
 

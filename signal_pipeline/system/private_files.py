@@ -25,9 +25,9 @@ def write_new_private(path: Path, text: str) -> None:
 def _draft(path: Path, text: str) -> Iterator[Path]:
     """Yield a file on disk with the text, in the folder of `path`. It is gone afterwards.
 
-    A process that is killed leaves it; so its name says what it is a draft of.
+    A process that is killed leaves the file behind, so its name says what it is a draft of.
     """
-    # It is made with mode 0600.
+    # `mkstemp` makes the file with mode 0600.
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.draft-", dir=path.parent)
     draft = Path(name)
     try:

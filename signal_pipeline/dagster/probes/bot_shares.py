@@ -73,8 +73,8 @@ def bot_changes(
 ) -> list[BotChange]:
     """Return the `looked_at` days of one app that have unusually many or few bots.
 
-    If there is none, return the last week that as a whole has too many: a small rise is lost in the
-    noise of one day, but not of seven. A day without enough history is left out.
+    If there is no such day, return the last week that has too many bots as a whole: a small rise is
+    lost in the noise of one day, but not of seven. A day without enough history is left out.
     """
     usual = {day: _usual(days, day) for day in days if has_history(days, day)}
     known = sorted(day for day in looked_at if day in usual)
@@ -125,9 +125,9 @@ def _usual(days: Mapping[date, BotDay], day: date) -> _Usual:
 def _expected(past: list[BotDay], received: float) -> tuple[float, float]:
     """Return the least and the most bots to expect on a day that received `received` events.
 
-    One estimate is the mean number of bots on the days of `past`, the other their share of those
-    days' events. For the upper bound the share assumes one more bot than there was, because few
-    events without a bot say little.
+    There are two estimates. One is the mean number of bots per day of `past`. The other is the
+    share of bots in the events of `past`, times `received`. For the upper bound, this share counts
+    one bot more than there was, because few events without a bot say little.
     """
     bots, events = sum(map(_bots, past)), sum(map(_received, past))
     number = bots / len(past)
@@ -153,8 +153,8 @@ def _stayed_high(
 ) -> bool:
     """Return whether the days have too many bots together, even without the highest day.
 
-    That is the day with the largest excess of bots. It is left out because one burst is not a
-    lasting change.
+    The highest day is the one with the largest excess of bots. It is left out because one burst is
+    not a lasting change.
     """
     by_excess = sorted(week, key=lambda day: _bots(days[day]) - usual[day].most)[:-1]
     excess = sum(_bots(days[day]) - usual[day].most for day in by_excess)

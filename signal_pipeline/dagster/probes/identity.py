@@ -13,7 +13,8 @@ from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
 
 # This many events of an app and day must lack an address before the check warns, because fewer can
-# be chance. On a quiet day fewer can already be 1 %, so that the day's users are labelled degraded.
+# be chance. On a quiet day, fewer can already be more than 1 %. The day's users are then labelled
+# degraded, and the check does not warn.
 MIN_GAPS = 10
 MAX_TOP_SHARE = 0.5
 MAX_TOP_SESSIONS = 200

@@ -28,7 +28,7 @@ class Probe:
     """A question about the stored data or the landing, which Dagster shows as a check of `asset`.
 
     A bad answer to a probe of the severity `ERROR` alerts people. A probe that `reads_raw_events`
-    counts those of every kept day, which is too much work for every hour.
+    counts the raw events of every kept day, which is too much work for every hour.
     """
 
     name: str

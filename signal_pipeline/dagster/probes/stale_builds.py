@@ -13,8 +13,8 @@ from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
 
 MAX_WAIT = timedelta(hours=1)
-# A time further ahead than this comes from a clock that was ahead. If it counted as recent, it
-# would excuse every wait until then.
+# A time further ahead than this comes from a clock that was ahead. If such a time counted as
+# recent, it would excuse every wait until that time has come.
 MOST_AHEAD = timedelta(hours=1)
 # This long after its end, a day must have been built, even if it goes on changing.
 MAX_WAIT_AFTER_END = timedelta(hours=6)
@@ -23,8 +23,8 @@ MAX_WAIT_AFTER_END = timedelta(hours=6)
 def yesterday_is_built(connection: Connection, checksums: Mapping[str, str]) -> Finding:
     """Check that yesterday is fresh in every rollup, an hour after its last change at the latest.
 
-    If yesterday has no row, the hour begins with its end. A backfill of other days must not hide
-    that yesterday is missing.
+    If yesterday has no row, the hour begins when yesterday ends. A backfill of other days must not
+    hide that yesterday is missing.
     """
     yesterday, now = today_utc() - timedelta(days=1), datetime.now(UTC)
     statuses = day_statuses(connection, checksums, yesterday, yesterday)

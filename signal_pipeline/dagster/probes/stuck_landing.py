@@ -20,14 +20,15 @@ from signal_pipeline.settings import Settings
 # the landing and become its oldest.
 MOST_FILES_READ = 20
 DAY_SECONDS = timedelta(days=1).total_seconds()
-# A clock that was ahead can leave a time so far ahead that nothing would ever be old.
+# A clock that was ahead can leave a file with a time far in the future. By its age alone, such a
+# file would never count as old.
 MOST_AHEAD_SECONDS = timedelta(hours=1).total_seconds()
 
 
 def begun_sizes(connection: Connection) -> set[int]:
     """Return the sizes in bytes of the files that a drain has begun or done.
 
-    Files whose row the database has forgotten since are not included.
+    A file is not included if the database has forgotten its row since then.
     """
     scalar = connection.cursor(row_factory=scalar_row)
     return {*scalar.execute("select distinct bytes from signal.landed_files")}

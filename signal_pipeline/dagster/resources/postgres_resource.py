@@ -1,4 +1,4 @@
-"""The database resource, by which assets, checks and sensors tell Dagster that they need it.
+"""The database resource, by which assets, checks and sensors say that they need the database.
 
 It has no fields. Addresses and passwords are read from the environment inside a run, and never
 reach Dagster's storage.
@@ -21,7 +21,7 @@ from signal_pipeline.settings import load_settings
 class PostgresResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Signal's PostgreSQL.
 
-    A run that has this resource holds its lock, by which `liveness.py` sees that the run lives.
+    A run that has this resource holds a lock, by which `liveness.py` sees that the run lives.
     """
 
     @contextmanager
@@ -37,9 +37,9 @@ class PostgresResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 context.instance.add_run_tags(context.run.run_id, {LOCK_TAG: lock.space})
             yield self
         finally:
-            # The end of a run is written after its resources are closed. A process that was
-            # launched for the run then ends, and its lock with it. A process that goes on gives the
-            # lock back now.
+            # Dagster writes the end of a run after it has closed the run's resources. A process
+            # that was launched for the run ends just after that, so it keeps the lock until then.
+            # A process that goes on gives the lock back now.
             if location_of(context.run) is None:
                 lock.release()
 

@@ -183,7 +183,10 @@ def _day(figure: DayFigure) -> Spec:
 
 
 def _shades(figures: Sequence[DayFigure], state: str) -> Spec:
-    """Return a shade over each run of days with this state, from noon to noon around them."""
+    """Return a shade over each run of days with this state.
+
+    A shade begins at noon on the day before the run, and ends at noon on its last day.
+    """
     values: list[Spec] = []
     for _, group in groupby(figures, lambda figure: state in figure.labels):
         days = list(group)

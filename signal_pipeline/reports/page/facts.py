@@ -1,7 +1,7 @@
 """Reads everything that a usage page shows, in one snapshot, from rollups and books alone.
 
 On a page that is not for admins, rows are left out by the rule of `eventStats` (requirement 6.6),
-no entities are shown, and of the books only the drops are.
+no entities are shown, and the drops are the only numbers from the books.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class AppBooks:
 class Facts:
     """One snapshot: the UTC days `first` to `last`, inclusive, and the longer window of the trend.
 
-    `entities` and `books` are for admins, and empty on a page for everybody. `entity_days` has the
-    labels of the days for the figures of entities, and no numbers; it has no days if there are no
-    such figures. `dropped_types` are the apps and event types of which something was dropped that
-    no bot sent. `read_at` is in UTC.
+    `entities` and `books` are for admins, and empty on a page for everybody. `entity_days` is for
+    the figures of entities: it has the labels of the days and no numbers. It has no days if there
+    are no such figures. `dropped_types` are the pairs of app and event type with dropped events
+    that no bot sent. `read_at` is in UTC.
     """
 
     first: date
@@ -97,8 +97,8 @@ def read_facts(
 ) -> Facts:
     """Return the facts of the days `first` to `last`, inclusive.
 
-    Raises WindowError, QuestionError for a window that no page can show or for models that no page
-    can be made from, NotMigratedError, DatabaseError.
+    Raises QuestionError for a window that no page can show, or for models that no page can be made
+    from. Raises WindowError, NotMigratedError and DatabaseError.
     """
     _check_page_window(first, last)
     if rollup_name("app") not in models:
@@ -116,7 +116,7 @@ def read_facts(
             if rollup_name(kind) in models
         }
         # A rollup whose days are unknown has no rows to name its apps, so each rollup gets labels
-        # for the apps of all of them.
+        # for the apps of all rollups.
         apps = set[str]().union(*map(_apps, reports.values()))
         splits = {
             kind: _split(connection, models, kind, first, last, report, apps)

@@ -12,7 +12,7 @@ DASH = "–"
 
 
 def number(value: float) -> str:
-    """Return a number with thin spaces between thousands, and a half where a median has one."""
+    """Return a number with thin spaces between thousands; a median can end in a half."""
     text = f"{value:,.1f}".removesuffix(".0")
     return text.replace(",", THIN_SPACE)
 
@@ -52,7 +52,7 @@ def people(figure: People) -> tuple[str, str]:
 def bounded_people(figure: People, found: Mapping[str, int]) -> tuple[str, str]:
     """Return the median and the most people a day, each after its bound, such as `at least`.
 
-    `found` holds the labels that count against them.
+    `found` holds the labels that count against these numbers.
     """
     median, most = people_bounds(found.keys())
     return _bounded(median, figure.median), _bounded(most, figure.most)

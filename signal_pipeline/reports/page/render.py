@@ -83,7 +83,7 @@ def _environment() -> jinja2.Environment:
 def _finalize(value: Any) -> Any:
     """Show control characters, and marks that turn the direction of writing, as text.
 
-    The thin space of our own numbers is not printable by Python's rule, and stays.
+    By Python's rule, the thin space of our own numbers is not printable; it stays all the same.
     """
     if isinstance(value, str) and not isinstance(value, Markup):
         return numbers.THIN_SPACE.join(map(printable, value.split(numbers.THIN_SPACE)))

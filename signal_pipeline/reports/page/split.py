@@ -19,9 +19,9 @@ from signal_pipeline.rollups.schema_yml import ALL_TYPES
 LEFT_OUT, UNKNOWN, PARTIAL, STALE = "left out", "unknown", "partial", "stale"
 # The labels of a day that make a sum of events a lower bound.
 TOO_LOW = frozenset({LEFT_OUT, UNKNOWN, PARTIAL, "incomplete"})
-# The labels of a day whose people are too few, and too many.
+# The labels of a day whose number of people is too low, and of a day where it is too high.
 PEOPLE_TOO_LOW, PEOPLE_TOO_HIGH = frozenset({"incomplete", "degraded"}), frozenset({"over-counted"})
-# The labels that say nothing against a number: final, or as it should be.
+# The labels that cast no doubt on a number: it is as it should be, or final.
 SOUND = frozenset({"fresh", "purged"})
 Key = tuple[str, str, str]  # App, event type, value of the dimension.
 
@@ -40,7 +40,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A sum of events, and for each label that casts doubt on it, on how many days it holds."""
+    """A sum of events, and on how many days each label holds that casts doubt on the sum."""
 
     events: int
     doubts: Mapping[str, int]
@@ -85,10 +85,10 @@ class People:
 
 
 def people_bounds(doubts: Collection[str]) -> tuple[str, str]:
-    """Return the words that belong before the median and the most of people, given their doubts.
+    """Return the words before the median and the highest number of people, given their doubts.
 
     They are `at least`, `at most`, `about` or nothing. A day without a number can be above or below
-    the median, but can only raise the most.
+    the median, but can only raise the highest number.
     """
     median = _bound(doubts, PEOPLE_TOO_LOW)
     return median, _bound(doubts, PEOPLE_TOO_LOW | TOO_LOW)
@@ -153,7 +153,7 @@ class Split:
         return any(key[0] == app and days for key, days in self._hidden.items())
 
     def count(self, app: str, *, event_type: str | None = None, value: str | None = None) -> Count:
-        """Return the events of the cells that are shown, of all types and values or of those given.
+        """Return the events of the shown cells: of all types and values, or of those given.
 
         The doubts of the count include the days on which a cell is left out.
         """

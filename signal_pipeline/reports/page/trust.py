@@ -1,7 +1,7 @@
 """How far the figures of a page can be trusted: which label holds on which days, and for what.
 
-Pure. The labels are those of every other report, except that a day that has no build or cannot be
-known has only the label `unknown`.
+Pure. The labels are those of every other report, with one exception: a day that has no build or
+cannot be known has only the label `unknown`.
 """
 
 from __future__ import annotations

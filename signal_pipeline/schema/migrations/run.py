@@ -19,7 +19,7 @@ def alembic_upgrade(database: Database) -> Iterator[tuple[Connection, Callable[[
 
     The transaction commits at the end, or rolls back on an error. Raises psycopg.Error.
     """
-    # A creator keeps psycopg's own URL rules; SQLAlchemy reads sockets and options differently.
+    # With a creator, psycopg reads the URL: SQLAlchemy reads sockets and options differently.
     engine = create_engine(
         "postgresql+psycopg://",
         creator=lambda: psycopg.connect(database.url, options="-c timezone=UTC"),
