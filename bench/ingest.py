@@ -242,10 +242,9 @@ def _flatness(bench: Bench, young: Settings, old: Settings, *, random_ids: bool)
 def _plain(
     bench: Bench, settings: Settings, events: Sequence[AcceptedEvent], *, with_history: bool
 ) -> Cost:
-    batches = [
-        copy_data(event_rows(events[at : at + 10_000])) for at in range(0, len(events), 10_000)
-    ]
-    share = max(1, len(batches) // bench.repeats)
+    size = max(1, min(10_000, len(events) // bench.repeats))  # So that each round has a batch.
+    batches = [copy_data(event_rows(events[at : at + size])) for at in range(0, len(events), size)]
+    share = len(batches) // bench.repeats
     with database_of(settings).connect() as connection:
         plain_table.make(connection, with_history=with_history)
         costs = []
@@ -253,6 +252,6 @@ def _plain(
             bench.server.checkpoint()
             part = batches[at : at + share]
             cost = bench.server.watch.cost(lambda: plain_table.load(connection, part))  # noqa: B023
-            costs.append(per(cost, min(len(events), (at + share) * 10_000) - at * 10_000))
+            costs.append(per(cost, min(len(events), (at + share) * size) - at * size))
         connection.execute("drop table plain_table")
     return median(costs)

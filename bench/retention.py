@@ -174,7 +174,7 @@ def _pause(bench: Bench, settings: Settings) -> Row:
 
     Meanwhile a long reader holds the partitions of these days.
     """
-    stop, pauses, late = threading.Event(), [0.0], [0.0]
+    stop, pauses = threading.Event(), [0.0]
     ready = threading.Event()
 
     def write() -> None:
@@ -188,7 +188,6 @@ def _pause(bench: Bench, settings: Settings) -> Row:
             started = time.perf_counter()
             ingest.ingest_lines(_clicks())
             pauses.append(time.perf_counter() - started)
-            late.append(started - due)
         ingest.close()
 
     def read() -> None:

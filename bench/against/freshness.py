@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from math import ceil
 from random import Random
 
@@ -31,14 +32,14 @@ def freshness(scale: Scale, build: Build) -> Iterator[Turn]:
     """Measure some twenty events in all, at random moments; `dev` of both builds runs meanwhile."""
     random = Random(1)  # noqa: S311 - moments, not secrets
     with scale.home(build) as home, _dev(home):
-        created = 0
+        created, began = 0, today_utc()
 
         def sample() -> float:
             nonlocal created
             created += 1
             _create(scale, home, created)
             committed = time.perf_counter()
-            wait_until(lambda: _in_every_rollup(home) == created, 300)
+            wait_until(lambda: _in_every_rollup(home, began) == created, 300)
             return time.perf_counter() - committed
 
         def turn(_: int) -> list[Reading]:
@@ -87,11 +88,11 @@ def _create(scale: Scale, home: Home, number: int) -> None:
         raise RuntimeError("the event was not stored")
 
 
-def _in_every_rollup(home: Home) -> int:
-    """Return how many of today's events are in the rollup that has the fewest."""
+def _in_every_rollup(home: Home, began: date) -> int:
+    """Return how many events since this date are in the rollup that has the fewest."""
     each = " union all ".join(
         f"select coalesce(sum(events), 0) as events from signal.daily_{name}_activity"
-        f" where event_type = '(all)' and activity_date = '{today_utc()}'"
+        f" where event_type = '(all)' and activity_date >= '{began}'"
         for name in ROLLUPS
     )
     return home.ask(f"select min(events)::bigint from ({each}) as r")

@@ -21,7 +21,6 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
-import msgspec
 from filelock import FileLock, Timeout
 
 from signal_pipeline.days.calendar import first_kept_day, today_utc
@@ -67,7 +66,6 @@ class SpoolInUseError(SpoolError):
 
 # Other errors of a read, such as too many open files, are not the fault of the file.
 _FAULTS_OF_A_FILE = {errno.EACCES, errno.EIO, errno.EISDIR, errno.EPERM}
-_decode = msgspec.msgpack.Decoder(SpooledBatch).decode
 
 
 class Spool:
