@@ -79,7 +79,7 @@ def run_while_preparing(
     """Yield the result of each call, in order, and take the next call while one runs.
 
     Taking a call from `calls` prepares it, in the caller's thread. Only one call runs at a time,
-    and none begins after one that failed. If a call cannot be taken, or the caller is interrupted,
+    and no call begins after a failed one. If a call cannot be taken, or the caller is interrupted,
     the result of the call that runs is yielded before the error is raised.
     """
     running: Future[Result] | None = None

@@ -30,7 +30,8 @@ _RETRY_AFTER = (b"retry-after", b"2")  # Seconds.
 _PLACE = re.compile(r" at '\$?(\w+)((?:\.\w+|\[\d{1,4}\])*)'; ", re.ASCII)
 _INPUTS = (EventCreateInput, EventFilter, StatsFilter)
 _FIELDS = {to_camel_case(field.name) for kind in _INPUTS for field in fields(kind)}
-# The names of arguments. Any other name is the client's own text.
+# The names of variables that an answer may repeat, since they are arguments of the schema. Any
+# other name is the client's own text.
 _VARIABLES = ("input", "filter")
 _encode = msgspec.json.Encoder().encode
 
@@ -114,7 +115,8 @@ def _validation_text(error: GraphQLError) -> str:
 def _place(message: str) -> str:
     """Return the last place that a message names, or "" if the schema does not have it.
 
-    The text of a value can look like a place, so the schema must have each of its names.
+    The text of a value can look like a place. So a place counts only if the schema has each name in
+    it.
     """
     *_, (variable, path) = [("", ""), *_PLACE.findall(message)]
     if not set(re.findall(r"[^\W\d]\w*", path)) <= _FIELDS:

@@ -43,8 +43,8 @@ def create_app(settings: Settings, identification: Identification, services: Ser
         with services.readers, readiness.thread:
             async with services.commits:
                 midnight = asyncio.create_task(_forget_at_midnight(services.ingest))
-                # Everything that is loaded by now stays for good. Without this, each full
-                # collection would scan it again, and the requests in flight would wait for that.
+                # Everything that is loaded by now stays for good. Unless it is frozen, each full
+                # garbage collection scans it again while the requests in flight wait.
                 gc.freeze()
                 try:
                     yield

@@ -1,7 +1,7 @@
 """The committing half of a group commit: one thread that stores batches, one after the other.
 
-The thread owns the connection of its ingest. It acknowledges a batch only when its transaction is
-committed, or when the batch is written to the spool.
+The thread owns the connection of its ingest. It acknowledges a batch only once the batch's
+transaction is committed, or once the batch is written to the spool.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Committer:
         return self._thread.is_alive()
 
     def send(self, batch: Batch) -> None:
-        """Give the thread a batch to store; it must not be empty."""
+        """Give the thread a batch to store. The batch must not be empty."""
         self._batches.put(batch)
 
     def stop(self) -> None:
@@ -66,7 +66,7 @@ class Committer:
         self._ingest.close()
 
     def _tend_spool(self, is_idle: bool) -> None:
-        """Look after the spool. No error may end the thread: without it, no event is stored."""
+        """Look after the spool. No error may end the thread, or no more events would be stored."""
         self._can_drain_more = False
         try:
             if is_idle:
@@ -84,7 +84,7 @@ class Committer:
             return []
 
     def _results(self, batch: Batch) -> list[Result]:
-        """Store a batch, and return for each request its answers, or an error in their place."""
+        """Store a batch. Return, for each request, its answers or the error that replaces them."""
         try:
             answers = self._ingest.store([item for request in batch for item in request])
         except SpoolError as error:
@@ -98,7 +98,7 @@ class Committer:
                 and (refusal := log_as_unavailable(error)) is not None
             ):
                 return [refusal] * len(batch)
-            # The text of another error can hold values.
+            # Any other error is logged by its type only, since its text can hold values.
             known = isinstance(error, DatabaseError)
             logger.error("storing a batch failed: %s", error if known else type(error).__name__)
             if len(batch) == 1:

@@ -1,9 +1,9 @@
 """Limits on how many connections a server holds, and on how long it waits for each client.
 
 The limits leave enough of the process's file limit for PostgreSQL and for files. A client that
-keeps the server waiting is disconnected after a time that depends on what it owes. When a limit is
-reached, the connection that would time out first makes room for the new one. Silent connections
-therefore never shut out a client that speaks.
+keeps the server waiting is disconnected after a time that depends on what the server waits for.
+When a limit is reached, the connection that would time out first makes room for the new one. Silent
+connections therefore never shut out a client that speaks.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Connection(Protocol):
 class Wait:
     """A reason to wait for a client, for at most `seconds`.
 
-    `complaint` says in the log what a dropped client did. All connections with one reason wait
-    equally long, so the first of `deadlines` is the first to expire.
+    `complaint` says in the log what a dropped client did. Every connection with the same reason
+    gets the same time, so the first of `deadlines` is the first to expire.
     """
 
     seconds: float
@@ -84,7 +84,7 @@ class Limits:
     backlog: int = MAX_BACKLOG
 
     def of_each(self, workers: int) -> Limits:
-        """Return the limits of each of several processes, which together hold no more than this.
+        """Return limits for each of `workers` processes, which together then keep to these limits.
 
         Each process has a queue and a file limit of its own, so the backlog is not divided.
         """
@@ -119,8 +119,8 @@ class Connections:
     """The open connections of one process, used only in its event loop.
 
     `trusted` are the proxies. Many people's connections come through one proxy, so only the overall
-    limit applies to it. A peer's address is kept as long as it has a connection, just as the socket
-    keeps it.
+    limit applies to it. A peer's address is kept as long as the peer has a connection; the open
+    socket holds the address just as long.
     """
 
     def __init__(self, limits: Limits, trusted: Sequence[Network] = ()) -> None:
@@ -174,7 +174,7 @@ class Connections:
                 del self._by_peer[key]
 
     def count(self, complaint: str) -> None:
-        """Count a connection that the server closes or refuses, by the reason.
+        """Count a connection that the server closes or refuses, under the reason `complaint`.
 
         The sums go to the log at most once a minute.
         """

@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 class GraphqlEndpoint:
     """An ASGI application that answers GraphQL requests.
 
-    With `peer_is_client` (development), a request that no proxy forwarded takes the socket's own
-    address as the client's.
+    With `peer_is_client` (development), the peer of the socket counts as the client of a request
+    that no proxy forwarded.
     """
 
     def __init__(

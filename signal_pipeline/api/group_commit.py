@@ -91,10 +91,10 @@ class GroupCommit:
     def _schedule_batch(self) -> None:
         """Send the next batch if the thread is free: at once if it is big enough, else soon.
 
-        Half as many requests as the last batch had are enough, and the free thread waits for them
-        no longer than BATCH_SECONDS. Events that come one by one therefore do not wait. Under load,
-        half of the callers are answered while the events of the other half are stored. A batch of
-        only the first few events would leave all others waiting.
+        A batch is big enough if it has half as many requests as the last one. A free thread waits
+        for that many no longer than BATCH_SECONDS. Events that come one by one therefore do not
+        wait. Under load, half of the callers are answered while the events of the other half are
+        stored. A batch of only the first few events would leave all others waiting.
         """
         if self._in_flight or not self._waiting:
             return
@@ -134,7 +134,7 @@ class GroupCommit:
         self._loop.call_soon_threadsafe(self._answer, results)
 
     def _answer(self, results: Sequence[Result]) -> None:
-        """Answer the requests of the batch in flight, and send the next one."""
+        """Answer the requests of the batch in flight, and see to the next batch."""
         batch, self._in_flight = self._in_flight, []
         for request, result in zip(batch, results, strict=True):
             self._unanswered_events -= len(request.checked)

@@ -22,8 +22,8 @@ class Readiness:
     """Finds out whether the database responds.
 
     It has a thread of its own, so that slow reads do not make the process look unready. Requests
-    that come while the database is being asked share its answer. Anyone may send them, and if each
-    asked the database in turn, many requests would occupy the server.
+    that come while the database is being asked share its answer. Anyone may send such requests. If
+    each of them asked the database in turn, many would occupy the server.
     """
 
     def __init__(self, database: Database) -> None:

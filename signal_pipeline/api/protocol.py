@@ -1,9 +1,8 @@
 """HTTP/1.1 with bounds, on top of uvicorn's protocol.
 
-Uvicorn bounds neither headers, nor the time of a request, nor pipelining, nor answers that the
-client never reads.
-Here every client gets a bounded time for what it owes; see `connections`. The application never
-gets the whole of a request that is refused here.
+Uvicorn sets no bounds on headers, on the time of a request, on pipelining, or on answers that the
+client never reads. Here, every client gets a limited time for whatever the server waits for; see
+`connections`. A request that is refused here never reaches the application as a whole.
 """
 
 from __future__ import annotations
@@ -103,8 +102,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Take the connection, or answer that there is no room."""
         super().connection_made(transport)
         # `pause_writing` is then called at the first byte that waits, and `resume_writing` when no
-        # byte is left. So an unread answer of any size is noticed when it is written. Once uvicorn
-        # has closed the connection, `_update_wait` no longer would.
+        # byte is left. So an unread answer of any size is noticed when it is written. That must not
+        # be later, because `_update_wait` does nothing once uvicorn has closed the connection.
         transport.set_write_buffer_limits(high=0)
         if not self._connections.admit(self, self.client[0] if self.client else None):
             transport.write(_FULL.response())
@@ -229,7 +228,7 @@ class BoundedProtocol(HttpToolsProtocol):
         waits = self._connections.waits
         if self.flow.write_paused:
             return waits.read
-        if self.pipeline:  # Reading is paused until the last of them is started.
+        if self.pipeline:  # Reading is paused until the last pipelined request is started.
             return None
         if self._part is _Part.BODY:
             return waits.body
@@ -238,10 +237,10 @@ class BoundedProtocol(HttpToolsProtocol):
         return waits.head if self._part is _Part.HEAD else waits.idle
 
     def _refuse(self, refusal: _Refusal) -> None:
-        """Close the connection. Say why first, unless that would be one answer too many.
+        """Close the connection. First say why, if it is this request's turn to be answered.
 
-        That is so if the answer to another request is due first, or if the answer to this request
-        has begun before its whole body arrived.
+        It is not if the answer to another request is due first. Nor is it if the answer to this
+        request had begun before the whole body arrived.
         """
         cycle = self.cycle
         if self._part is _Part.BODY:

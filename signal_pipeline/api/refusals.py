@@ -14,7 +14,7 @@ class ApiError(SignalError):
     """A refusal, with a code for programs and a sentence for people.
 
     `status` is the HTTP status of a request that is refused as a whole. A status of 500 or above is
-    also that of an answer in which only one field is refused.
+    also the status of an answer in which only one field is refused.
     """
 
     def __init__(self, code: str, message: str, status: int = 200) -> None:

@@ -59,10 +59,10 @@ def run_server(
 ) -> None:
     """Serve until SIGTERM, SIGHUP or Ctrl-C.
 
-    Every acknowledged event is then committed or in the spool.
+    When this returns, every acknowledged event is committed or in the spool.
 
-    Raises SignalError if something is wrong at the start. This is WithoutGatewayError for a server
-    without a `gateway` in production, or beyond loopback with SIGNAL_ENV set.
+    Raises SignalError if something is wrong at the start. The error is a WithoutGatewayError if a
+    server without a `gateway` is asked for in production, or beyond loopback with SIGNAL_ENV set.
     """
     check_bind(settings, host, gateway)
     identification = identification_from(settings, gateway=gateway)

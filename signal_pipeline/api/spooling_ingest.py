@@ -45,9 +45,9 @@ class SpoolingIngest:
     Without a spool, an event that cannot be stored is an error. `revive` is called when the
     database cannot be reached, for example to start an embedded one again.
 
-    A database that hangs fails a try only after many seconds. So after a failed try, the database
-    is left alone for as long as that try took, and events go straight to the spool. A try that
-    failed quickly is first repeated at once. `clock` returns seconds.
+    When the database hangs, a try fails only after many seconds. So after a failed try, the
+    database is left alone for as long as that try took, and events go straight to the spool. A try
+    that failed quickly is first repeated at once. `clock` returns seconds.
     """
 
     def __init__(
@@ -74,8 +74,8 @@ class SpoolingIngest:
 
         Spooled events keep their order: while some wait, later ones are spooled behind them.
 
-        Raises DatabaseError if they are neither stored nor spooled, and SpoolError if the spool is
-        full or cannot be written.
+        Raises DatabaseError if the events are neither stored nor spooled, and SpoolError if the
+        spool is full or cannot be written.
         """
         if self._spool is None:
             return self._store(checked)
@@ -120,7 +120,8 @@ class SpoolingIngest:
                     raise
             elif not error.is_transient:
                 raise
-            # An idle connection does not notice a restart, and a lock can be free by now.
+            # The second try can succeed: an idle connection does not notice a restart, and a lock
+            # can be free by now.
             return self._try_to_store(checked)
 
     def _is_time_to_try(self) -> bool:
@@ -144,8 +145,8 @@ class SpoolingIngest:
     def _try_to_revive(self) -> None:
         """Start the database again if that is our task.
 
-        A database that does not start still counts as away, not as an error of another kind. So no
-        error of `revive` gets out.
+        No error of `revive` gets out: a database that does not start still counts as away, and not
+        as an error of another kind.
         """
         if self._revive is None:
             return
@@ -164,7 +165,7 @@ class SpoolingIngest:
             self._try_to_revive()
             return False
         except (DatabaseError, SpoolError) as error:
-            if str(error) != self._kept_because:  # Each request tries again.
+            if str(error) != self._kept_because:  # Logged once; each request tries again.
                 logger.error("the spool is kept: %s", error)
             self._kept_because = str(error)
             return False

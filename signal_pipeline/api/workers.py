@@ -1,10 +1,10 @@
 """The command `signal-pipeline serve --workers N`: several processes on one port.
 
 The supervisor is uvicorn's. The first process checks the settings, opens the database, and starts
-the workers. It replaces a worker that dies, and ends them all when it is told to stop. Three limits
-hold for the server as a whole. The counters of the rate limit are in memory that the workers share,
-or in Redis if that is set. The workers divide the connections and the room of the spool between
-them. The limits that hold for each worker by itself are in docs/deploy.md.
+the workers. It replaces a worker that dies, and ends all workers when it is told to stop. Three
+limits hold for the server as a whole. The counters of the rate limit are in memory that the workers
+share, or in Redis if that is set. The workers divide the connections and the room of the spool
+between them. The limits that hold for each worker by itself are in docs/deploy.md.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ from signal_pipeline.texts.printable import PrintableFormatter
 
 logger = logging.getLogger(__name__)
 
-# A worker that does not answer for so long is replaced. This includes the time of its start: on a
-# machine with a load of 30 on two processors, that alone can take over half a minute.
+# A worker that does not answer for this long is replaced. The time includes the worker's start,
+# which alone can take over half a minute on a machine with two processors and a load of 30.
 ANSWER_SECONDS = 120
 TRY_AGAIN = 1  # The exit code of a worker that can start later.
-# The same lines as the command's own.
+# The workers' log lines look the same as those of the command.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -93,11 +93,12 @@ def run_workers(
 ) -> None:
     """Serve with several processes until SIGTERM, SIGHUP or Ctrl-C.
 
-    Every acknowledged event is then committed or in the spool. Raises SignalError as `run_server`
-    does, and WorkersError if a worker cannot start.
+    When this returns, every acknowledged event is committed or in the spool. Raises SignalError as
+    `run_server` does, and WorkersError if a worker cannot start.
     """
     check_bind(settings, host, gateway)
-    # Everything is tried here once, so that a mistake is one line and not one of each worker.
+    # Everything is tried here once, so that a mistake gives one line instead of one line from each
+    # worker.
     identification_from(settings, gateway=gateway)
     audit_key(settings)
     window = SharedWindow()
@@ -136,21 +137,22 @@ def _check_shares(limits: Limits, workers: int) -> None:
 class _Port:
     """The port of all workers.
 
-    When this object is sent to a worker, a socket of the worker's own on that port arrives.
+    When this object is sent to a worker, the worker gets a socket of its own on that port.
 
-    The kernel deals new connections out to these sockets. From one shared socket, the worker that
-    is first takes every connection that waits, so that one of two workers can have 62 of 64.
+    The kernel deals new connections out to these sockets. With one shared socket, the worker that
+    comes first would take every connection that waits, and one of two workers could get 62 of 64.
     """
 
     def __init__(self, listener: socket.socket) -> None:
-        """Keep the port of a socket that listens, which shows that nobody else listens there."""
+        """Keep the port of `listener`, which listens and so shows that nobody else does there."""
         self.listens_at = where_it_listens(listener)
         self._arguments = (listener.family, listener.getsockname())
         listener.close()
-        # It never listens, but nobody else can take the port while no worker is there.
+        # This socket never listens. It keeps others from taking the port while no worker is there.
         self._reserved = _bind(*self._arguments)
-        # On Linux, another program that sets SO_REUSEADDR could listen on the port of a socket that
-        # sets it too and does not listen. Workers bind by the other option (SO_REUSEPORT).
+        # On Linux, a program that sets SO_REUSEADDR could listen on the port of another socket that
+        # sets it too and does not listen. So this socket no longer sets it. Workers can still bind
+        # by the other option (SO_REUSEPORT).
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
     def __reduce__(self) -> tuple[Callable[..., socket.socket], tuple[object, ...]]:
@@ -209,14 +211,14 @@ class _Supervisor(Multiprocess):
     def _starting_workers(self) -> Iterator[None]:
         """Let workers start, and keep secrets from the helper process that starts with them.
 
-        A signal to end that reaches a new worker waits until the worker can end in order.
+        If a new worker is told to end, the signal waits until the worker can end in order.
         """
         start_resource_tracker()  # Before a new worker would start it.
         with signals_held_back():
             yield
         for process in self.processes:
-            # The worker has this end of the pipe too. When the worker dies, the pipe closes, and
-            # nobody waits for its answer.
+            # The worker has this end of the pipe too. Once it is closed here, the pipe closes when
+            # the worker dies, and nobody waits for the worker's answer.
             process.child_conn.close()
 
     def handle_hup(self) -> None:
@@ -227,7 +229,7 @@ class _Supervisor(Multiprocess):
         """Do nothing, because the limits are divided among a fixed number of workers."""
 
     def handle_ttou(self) -> None:
-        """Do nothing, for the same reason."""
+        """Do nothing, for the same reason as `handle_ttin`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +244,8 @@ class _Worker:
 
 def _open_worker(worker: _Worker) -> ASGIApp:
     """Open everything in a worker and return its application; end the process if that fails."""
-    # A terminal that closes tells every process, but the supervisor ends the workers in order.
+    # A terminal that closes sends SIGHUP to every process. A worker ignores it, because the
+    # supervisor ends the workers in order.
     signal.signal(signal.SIGHUP, lambda *_: None)
     # uvicorn handles SIGTERM by now. At its end it would raise the signal again, and no exit
     # handler would run: the embedded PostgreSQL could outlive its last user.
@@ -254,7 +257,7 @@ def _open_worker(worker: _Worker) -> ASGIApp:
         with safe_errors():
             return _open_app(worker)
     except (DatabaseUnreachableError, KeysError) as error:
-        # Others still serve, from their spool and with the keys that they have.
+        # The other workers still serve, with their spools and the keys that they have.
         _give_up(TRY_AGAIN, f"a worker cannot start, and is tried again: {error}")
     except SignalError as error:
         _give_up(STARTUP_FAILURE, f"a worker cannot start: {error}")
@@ -264,7 +267,7 @@ def _open_worker(worker: _Worker) -> ASGIApp:
 
 
 def _open_app(worker: _Worker) -> ASGIApp:
-    """Open everything until the process exits, and return the application."""
+    """Open everything, keep it open until the process exits, and return the application."""
     settings, stack = worker.settings, ExitStack()
     identification = identification_from(settings, gateway=worker.gateway)
     database = open_database(settings)

@@ -83,7 +83,7 @@ class EventType:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The whole checked file, with retired entries.
+    """The whole checked file, including the retired entries.
 
     `id_formats` maps a name to a regular expression, which must match the whole lower-cased value.
     """
@@ -278,7 +278,8 @@ def _check_schema(where: str, schema: dict[str, object]) -> None:
 def _refuse_what_json_cannot_hold(value: object, place: str) -> None:
     """Raise ValueError, which names the place, for a value that only YAML knows, such as a date.
 
-    fastjsonschema takes it, and fails or never matches once a description is checked.
+    fastjsonschema would accept a schema with such a value, and then fail or never match when it
+    checks a description.
     """
     if isinstance(value, dict):
         for key, part in value.items():

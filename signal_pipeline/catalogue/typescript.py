@@ -1,8 +1,8 @@
 """The catalogue as TypeScript for `client/src/events.ts`, so that a wrong call does not compile.
 
 The result is types only, without code. Only the server checks what a type cannot say, such as a
-length or a pattern. If its schema names keys, a description may hold only these: the client is
-stricter than the server, which lets unknown keys pass unless the schema forbids them.
+length or a pattern. If the schema of a description names keys, the client allows only these keys.
+There it is stricter than the server, which lets unknown keys pass unless the schema forbids them.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _event(kind: EventType, entities: Sequence[str]) -> str:
 def _type(schema: object) -> str:
     """Return a JSON Schema as a type.
 
-    The type is wider if TypeScript cannot say the same, at worst `unknown`.
+    Where TypeScript cannot say the same, the type is wider. At worst, it is `unknown`.
     """
     if not isinstance(schema, Mapping):
         return "unknown"
@@ -122,7 +122,7 @@ def _key(name: str) -> str:
 
 
 def _union(values: Iterable[object]) -> str:
-    """Return a union of literal types. An object or a list has none and becomes `unknown`."""
+    """Return a union of literal types, with `unknown` in place of an object or a list."""
     literals = [
         "unknown" if isinstance(value, (dict, list)) else json.dumps(value) for value in values
     ]

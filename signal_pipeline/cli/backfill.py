@@ -31,7 +31,7 @@ def backfill(
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only list what would be rebuilt.")] = False,
     diff: Annotated[
-        bool, typer.Option("--diff", help="With --plan: compute it, and show what would change.")
+        bool, typer.Option("--diff", help="With --plan: compute and show what would change.")
     ] = False,
     only_stale: Annotated[
         bool, typer.Option("--only-stale", help="Leave fresh days alone; resumes a backfill.")

@@ -37,7 +37,7 @@ from signal_pipeline.texts.printable import PrintableFormatter
 
 INTERRUPTED = 130  # What a shell says of a command that Ctrl-C ended.
 COMPLETION = "_SIGNAL_PIPELINE_COMPLETE"  # Set by the shell's completion script.
-# The names of the commands are made from those of the functions: `rotate-secret`.
+# Each command is named after its function: `rotate-secret` after `rotate_secret`.
 PANELS: Mapping[str, tuple[Callable[..., None], ...]] = {
     "Set up and run": (demo, migrate, dev, serve, alert_test),
     "Events": (ingest, simulate, catalogue),
@@ -91,7 +91,7 @@ def main() -> None:
         )
         sys.exit(1)
     except (KeyboardInterrupt, SystemExit) as ended:
-        # Typer turns the interrupt of a command into this code.
+        # If a command is interrupted, Typer ends it with this code.
         if isinstance(ended, SystemExit) and ended.code != INTERRUPTED:
             raise
         console.complain("interrupted; what was committed stays")

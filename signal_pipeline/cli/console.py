@@ -1,7 +1,8 @@
 """Decides how results look on a terminal: lines, tables, progress bars, one line for an error.
 
-Progress goes to stderr, and so do tables unless they are what was asked for, so that a pipe gets
+Progress goes to stderr. So do tables, unless a table is what was asked for. A pipe therefore gets
 only data.
+
 For text that somebody else wrote, commands use `say`, `print_table` or `print_json`. These never
 take it as markup, and escape anything in it that a terminal would obey.
 """
@@ -35,7 +36,7 @@ WIDE = 200  # The width if there is no terminal that sets one.
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether a stream of this process is a terminal; one that was closed is None."""
+    """Return whether a stream of this process is a terminal. A closed stream is None."""
     return stream is not None and stream.isatty()
 
 

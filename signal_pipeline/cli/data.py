@@ -31,8 +31,8 @@ def ingest(
 ) -> None:
     """Ingest NDJSON. Files are never removed; a second run counts their events as duplicates.
 
-    If a file is not NDJSON, or is cut short, the command ingests the other files, names that one,
-    and fails.
+    If a file is not NDJSON, or is cut short, the command still ingests the other files, but names
+    the faulty one and fails.
     """
     from signal_pipeline.ingest.ndjson import StreamError
     from signal_pipeline.ingest.pipeline import Counts, Ingest

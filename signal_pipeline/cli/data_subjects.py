@@ -51,7 +51,7 @@ def erase(
     subject = _named_subject(settings, user_hash, day, session, entity)
     if not dry_run:
         _check_spool(settings)
-    # Before anything is erased, since an error must not cost the certificate.
+    # Done before anything is erased, because an error after that would cost the certificate.
     waiting, id_notes = waiting_files(settings), _notes_on_id(settings, entity)
     certificate = erasure.erase(
         open_database(settings),
@@ -64,7 +64,7 @@ def erase(
     certificate.notes += id_notes
     _show_certificate(certificate)
     _show_notes(certificate.notes)
-    if as_json:  # Before the rebuild, since the certificate holds even if that fails.
+    if as_json:  # Before the rebuild, since the certificate holds even if the rebuild fails.
         console.print_json(certificate.as_dict())
     if not dry_run and (refused := _rebuild(settings, certificate.stale_days)):
         raise SignalError(
@@ -154,7 +154,8 @@ def _entity_subject(settings: Settings, entity_type: str, entity_id: str) -> Sub
 def _notes_on_id(settings: Settings, entity: tuple[str, str] | None) -> list[str]:
     """Return a note on an id that the catalogue refuses today.
 
-    It is no reason to refuse an erasure: the format can have been wider when the id was stored.
+    Such an id is no reason to refuse an erasure: the format can have been wider when the id was
+    stored.
     """
     from signal_pipeline.catalogue.load import load_catalogue
 

@@ -11,8 +11,8 @@ from signal_pipeline.settings import load_settings
 def dbt_sources() -> None:
     """Print a sources.yml of the views in signal_reporting, for a dbt project.
 
-    Print it again after an upgrade, and after a change of the models or of the catalogue. It needs
-    no database.
+    Print it again after an upgrade, and after a change of the models or of the catalogue. The
+    command needs no database.
     """
     from signal_pipeline.rollups.models import load_models
     from signal_pipeline.schema.dbt_sources import sources_yml

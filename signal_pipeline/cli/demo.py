@@ -69,7 +69,8 @@ def run_demo(settings: Settings) -> None:
         " landing"
     )
     with _step(title), console.progress_over_days(len(due) + len(recent)) as progress:
-        # Each due day is ingested with a clock of its own time: by today's clock it is too late.
+        # Each due day is ingested with a clock of that time. By today's clock, its events would be
+        # too late.
         for day in due:
             _land(settings, catalogue, day)
             _drain(settings, database, _clock_of(day))
@@ -79,7 +80,7 @@ def run_demo(settings: Settings) -> None:
         _drain(settings, database, lambda: datetime.now(UTC))
         progress(len(recent))
     with _step("build every rollup through Dagster"), open_instance(settings) as instance:
-        # The day after the due ones holds a few late retries.
+        # The day after the due days is built too, since it holds a few late retries.
         _build(database, instance, [*due, due[-1] + timedelta(days=1)], recent)
     with _step("the nightly job: checks, then retention"), open_instance(settings) as instance:
         _nightly(database, instance, recent[-1])

@@ -1,7 +1,7 @@
 """Runs `signal-pipeline dev`: the Dagster UI and daemon on the configured database.
 
-The UI is bound to loopback, because it has no login. The code location is a process of its own
-beside `dagster dev`: only it gets what ingest needs, above all the salts' secret.
+The UI is bound to loopback, because it has no login. The code location runs as a process of its own
+beside `dagster dev`. It alone gets what ingest needs, above all the salts' secret.
 """
 
 from __future__ import annotations
@@ -63,11 +63,12 @@ class DevError(SignalError):
 def run_dev(settings: Settings, port: int) -> int:
     """Migrate, start `dagster dev` and wait for it; return its exit code.
 
-    When this process exits, it first stops the processes that it has started. So it is the last of
-    them that uses the embedded server, and that server stops when its last user leaves.
+    When this process exits, it first stops the processes that it has started. So it leaves the
+    embedded server after all of them, and the server stops when its last user leaves.
+
     Raises DevError if the port is taken, or if another `signal-pipeline dev` runs on the same home
-    or on the same database of Dagster's. While Dagster runs, this process checks that it still has
-    that database's lock.
+    or on the same Dagster database. While Dagster runs, this process checks that it still has the
+    lock of that database.
     """
     # A wrong address is reported here, and not by a sensor some time later.
     open_addresses(settings)
@@ -83,7 +84,7 @@ def run_dev(settings: Settings, port: int) -> int:
     console.say(f"Dagster's state: {home}")
     console.say(f"The UI will be at http://{LOOPBACK}:{port} (stop with Ctrl-C)")
     mark = new_mark()
-    # Registered before the start, so that a signal in the middle of it leaves nothing behind.
+    # Registered before Dagster is started, so that a signal during the start leaves nothing behind.
     atexit.register(_stop, mark)
     try:
         # A short path, because a socket's path has at most 107 bytes.
@@ -116,8 +117,9 @@ def _lock_home(home: Path) -> FileLock:
 def _lock_database(home: Path) -> DaemonLock | None:
     """Return the lock of Dagster's database, taken.
 
-    Homes can share a database, so the lock of the home is not enough. This lock ends if PostgreSQL
-    does; each call of `is_lost` takes it again if it is free.
+    Homes can share a database, so the lock of the home is not enough. This lock is lost when
+    PostgreSQL ends; each call of `is_lost` takes it again if it is free.
+
     Returns None if others have configured where Dagster keeps its state. Raises DevError if another
     process holds the lock.
     """
@@ -140,7 +142,8 @@ def _second_dev() -> DevError:
 def _refuse_taken_port(port: int) -> None:
     """Raise DevError if the UI could not listen on the port."""
     with socket.socket() as listener:
-        # As the UI does: otherwise the last connections of an earlier one would hold the port.
+        # The UI sets this option too. Without it, the last connections of an earlier UI would hold
+        # the port.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((LOOPBACK, port))
@@ -172,7 +175,7 @@ def _run_dagster(
     settings: Settings,
     daemon_lock: DaemonLock | None,
 ) -> int:
-    """Run the code location, then the rest of Dagster, until that ends; return an exit code.
+    """Run the code location and the rest of Dagster until the rest ends; return an exit code.
 
     The code location comes first, since a web server that does not find it would show an error. It
     is started again if it is lost.
@@ -204,9 +207,9 @@ def _run_dagster(
 def _start(
     command: list[str], home: Path, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    # The child runs in Dagster's own folder, because elsewhere Dagster would warn of the project's
-    # dagster.yaml, which it does not read. The child has a session of its own, so that Ctrl-C on
-    # the terminal reaches only this process, which then stops Dagster in order.
+    # The child runs in Dagster's own folder. In the project's folder, Dagster would warn of the
+    # dagster.yaml there, which it does not read. The child has a session of its own, so that Ctrl-C
+    # on the terminal reaches only this process, which then stops Dagster in order.
     return subprocess.Popen(command, cwd=home, env=environment, start_new_session=True)  # noqa: S603 - fixed arguments
 
 

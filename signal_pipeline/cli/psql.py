@@ -34,7 +34,8 @@ LIFETIMES = {
         " `signal-pipeline serve`, or run `signal-pipeline sql` on a terminal for a psql"
     ),
 }
-# libpq's own list. Each part of a URL that has a variable, such as an option of TLS, reaches psql.
+# The environment variable for each part of a URL, from libpq's own list. psql gets each part that
+# has a variable, such as an option of TLS.
 _VARIABLES = {
     option.keyword.decode(): option.envvar.decode()
     for option in pq.Conninfo.get_defaults()
@@ -49,7 +50,7 @@ class ReaderError(SignalError):
 def sql(as_json: Json = False) -> None:
     """Open psql as the role that reads only the views of `signal_reporting`.
 
-    Without a terminal or psql, or with --json, prints its URL.
+    Without a terminal or psql, or with --json, prints the URL of that role.
     """
     settings = load_settings()
     url = reader_url(open_database(settings))
@@ -68,8 +69,9 @@ def reader_url(database: Database) -> str:
     """Return the URL with which the reader itself connects.
 
     It holds no password: libpq takes that from `PGPASSWORD` or `~/.pgpass`. The configured login
-    would not do, not even after `set role signal_reader`, because `set role none` would give that
-    login's rights back.
+    would not do. Even after `set role signal_reader`, a `set role none` would give that login's
+    rights back.
+
     Raises ReaderError if the reader cannot log in, and DatabaseError if nobody can.
     """
     reader = {**read_url(database.url), "user": ROLE}

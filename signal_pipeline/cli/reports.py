@@ -107,8 +107,8 @@ def report(
     """Print aggregates: from a rollup over any days, or with --group-by exactly from raw events.
 
     If some of the days are purged, a rollup answers --group-by where it can, but not with
-    --hide-small. With --format html, write one page of every rollup; it has small cells only with
-    --for-admins.
+    --hide-small. With --format html, write one page of every rollup. The page has small cells only
+    with --for-admins.
     """
     first_day, last_day = chosen_days(first, last, span, today_utc())
     if output is Format.html:

@@ -42,8 +42,8 @@ def retention(
 ) -> None:
     """Delete raw days past their retention, each after its rollups are proven complete.
 
-    If only the clock says that a day is past its retention, because too few later dates have left a
-    sign in the database, the day is kept unless you confirm it.
+    A day can be past its retention by the clock alone, if too few later dates have left a sign in
+    the database. Such a day is kept unless you confirm it.
     """
     from signal_pipeline.privacy.audit_log import operator
     from signal_pipeline.privacy.retention import (

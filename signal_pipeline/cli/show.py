@@ -194,8 +194,8 @@ def status_object(
 ) -> dict[str, object]:
     """Return the object that `status --json` prints.
 
-    `distributed` is there only on a cluster: the column and the number of shards of each
-    distributed table.
+    On a cluster only, `distributed` gives the column and the number of shards of each distributed
+    table.
 
     A day has `labels` only if its users are not exact. `events` come from the books (accepted and
     not erased; 0 for a purged day); the stored events are not counted.

@@ -75,7 +75,7 @@ def _processes_with_mark(mark: Mark) -> list[psutil.Process]:
     """Return the living processes with the mark, except PostgreSQL.
 
     PostgreSQL would be left alone even if it had the mark, because it ends with its last user.
-    Normally it has none, since `postgres_environment` holds no variable of Signal.
+    Normally it has no mark, since `postgres_environment` holds no variable of Signal.
     """
     found = []
     for process in psutil.process_iter():

@@ -34,10 +34,10 @@ def status(
 ) -> None:
     """Show the newest days: events by the books, version, state, rollups and users.
 
-    The column of rollups says how many are fresh, and the column of users says whether their number
-    is exact; it is unknown before the first build, and partial today. Older days are only counted,
-    unless they need attention: a rollup is stale or missing, or raw events are kept past their
-    retention. Events by the books are those accepted and not erased; a purged day has 0. This
+    The column of rollups says how many are fresh. The column of users says whether the number of
+    users is exact; before the first build it says unknown, and today partial. Older days are only
+    counted, unless they need attention: a rollup is stale or missing, or raw events are kept past
+    their retention. Events by the books are those accepted and not erased; a purged day has 0. This
     command does not count the stored events; the check books_reconcile does.
     """
     from signal_pipeline.days.coverage import days_note, read_coverage

@@ -1,9 +1,9 @@
 """Alerts people to checks that turn red or green, and to runs that failed for good.
 
-This module finds the news of checks in Dagster's storage, and `failure_alerts.py` finds that of
+This module finds the news of checks in Dagster's storage, and `failure_alerts.py` finds the news of
 runs. `alert_state.py` remembers what people know already, and `notifications.py` sends the
-messages. Whether or not a message can be sent, `log_alerts.py` writes failed runs, and
-red checks of the jobs that evaluate checks, to the daemon's log.
+messages. Whether or not a message can be sent, `log_alerts.py` writes two things to the daemon's
+log: failed runs, and the red checks of the jobs that evaluate checks.
 
 A message holds days, counts, the run's id, and the names of checks, assets and jobs. It never holds
 a check's description or an error's text, because these can name an app, a route or a file.
@@ -86,8 +86,8 @@ def build_alerts_sensor(
 def _own_runs(postgres: PostgresResource, names: Names, location: str | None) -> OwnRuns:
     """Return the rule by which a run is ours.
 
-    Runs also fail because the database is away, so alerts must work without it: then only the code
-    location decides.
+    Runs also fail because the database is away, so alerts must work without the database. In that
+    case, only the code location decides.
     """
     try:
         with postgres.connect() as connection:

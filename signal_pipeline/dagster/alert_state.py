@@ -1,7 +1,7 @@
 """What people have been told, and what still waits to be sent. No Dagster, no network.
 
-This is the cursor of `alerts_sensor`, which is kept in Dagster's storage. So it holds names, days,
-ids, counts and times, and never one of the addresses that alerts are sent to.
+This is the cursor of `alerts_sensor`, which Dagster's storage keeps. The cursor therefore holds
+names, days, ids, counts and times, and never one of the addresses that alerts are sent to.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Sender(Protocol):
 
 
 def read_state(cursor: str | None) -> AlertState:
-    """Return the state that the last tick left, or a new one if nobody can read what it left.
+    """Return the state that the last tick left, or a new one if that state cannot be read.
 
     From a state that an older version left, at least what is red and what waits to be sent is kept.
     """
@@ -92,7 +92,7 @@ def read_state(cursor: str | None) -> AlertState:
 def mend_times(state: AlertState, now: float) -> None:
     """Make the state's times right if the sensor's clock was ahead.
 
-    Nobody knows since when it was wrong. If it was ahead at the first tick already, that
+    Nobody knows since when the clock was wrong. If it was ahead at the first tick already, that
     tick took new failures for old ones. So the next look also finds failures by their times, as a
     first look does: people may be told of a run twice, but are told of each run at least once. The
     numbers that the storage gave to events are right whatever the clock said.

@@ -61,7 +61,7 @@ def build_checks(models: Models, catalogue: Catalogue, names: Names) -> Checks:
 
 
 def list_probes(models: Models, names: Names) -> list[Probe]:
-    """Return every probe, with two for each rollup."""
+    """Return every probe, including two for each rollup."""
     landing = landing_probes(sensor=names.named(LANDING_SENSOR), job=names.named(RAW_EVENTS_JOB))
     rollups = [
         probe

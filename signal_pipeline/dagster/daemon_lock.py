@@ -1,7 +1,7 @@
 """The lock that keeps a second `signal-pipeline dev` off one database of Dagster's.
 
-Dagster itself only writes to its log that another daemon sends heartbeats. Both would then start
-each scheduled run.
+Dagster itself stops no second daemon. It only logs that another one sends heartbeats, and both
+would start each scheduled run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class DaemonLock:
     """A lock in Dagster's database, which one session holds until it ends."""
 
     def __init__(self, url: str) -> None:
-        """Take nothing yet. `url` is for SQLAlchemy, as Dagster takes it."""
+        """Prepare the lock without taking it. `url` is for SQLAlchemy, as Dagster takes it."""
         self._engine = create_engine(
             url,
             poolclass=NullPool,
@@ -43,8 +43,8 @@ class DaemonLock:
     def is_lost(self) -> bool:
         """Keep the lock, and return True if another session has had it for a minute.
 
-        A server can keep a session of ours, and its lock, for a while after our side of the
-        connection is gone.
+        The other session can at first be one of ours: a server can keep a session, and its lock,
+        for a while after our side of the connection is gone.
         """
         if self.hold():
             self._refused_since = None
@@ -58,7 +58,7 @@ class DaemonLock:
     def hold(self) -> bool:
         """Take the lock if it is free, and return False if another session holds it.
 
-        While the database is away, return True: no daemon can work then. Call it again and again,
+        While the database is away, return True: no daemon can work then. Call this again and again,
         because the lock ends with the session, as when PostgreSQL is restarted.
         """
         try:

@@ -85,7 +85,7 @@ def backs_off(status: DayStatus, rollup: str, failed: Iterable[FailedRun], now: 
     After each failure it waits for its back-off, even if the day changes: today changes each second
     on a live site. After the fifth failure it waits until the day changes, and for at least the
     longest back-off. `failed` holds only the runs that failed in the last 24 hours, so an unchanged
-    day is tried again when fewer than five of its failures are left there.
+    day is tried again once fewer than five of its failures are that recent.
     """
     tries = attempts(status, rollup, failed)
     if not tries:
@@ -113,7 +113,8 @@ def _without_false_times(
 ) -> tuple[list[DayStatus], list[FailedRun]]:
     """Leave out builds and failures with a time in the future: a clock was ahead when they ended.
 
-    Nobody knows when they really happened, so they are not counted, and nothing waits until then.
+    Nobody knows when they really happened. So they are not counted, and nothing waits for the
+    future time.
     """
     statuses = [
         replace(status, builds={name: at for name, at in status.builds.items() if at <= now})
@@ -141,12 +142,13 @@ def nightly_days(
 ) -> list[date]:
     """Return the days that a nightly run builds, oldest first.
 
-    These are yesterday, days with a stale or missing rollup, and gaps: days that have no row
-    although an earlier day has one. A day without a row had no event, and no run built it; it is
-    built now, so that its rollups say zero instead of unknown. Days without a row, except
-    yesterday, are left alone if they are before `first_kept` or more than a month old. So are those
-    before `installed`, the date of the first migration: nobody recorded their events, so they stay
-    unknown.
+    These are yesterday, the days with a stale or missing rollup, and the gaps. A gap is a day that
+    has no row although an earlier day has one: it had no event, and no run built it. It is built
+    now, so that its rollups say zero instead of unknown.
+
+    Gaps before `first_kept`, and gaps more than a month old, are left alone. So are gaps before
+    `installed`, the date of the first migration: nobody recorded the events of those days, so they
+    stay unknown.
     """
     known = {status.day: status for status in statuses}
     wanted = {day for day, status in known.items() if status.wants_build and day <= yesterday}
@@ -166,9 +168,9 @@ def range_requests(
     The run with the newest days comes first; within a run the oldest day comes first. No run
     includes a day that is in flight, or a rollup of a day that backs off. A day of which a rollup
     has failed gets a run of its own, so that a day which kills its run does not hold up the others.
-    A day that pauses causes no run, but a run whose days lie around it builds it too, unless a
-    rollup of that day has failed. Fresh days between the days of a run are left alone. Times after
-    `now` are those of a clock that was ahead, and hold up nothing.
+    A day that pauses causes no run. But a run whose days lie around it builds the pausing day too,
+    unless a rollup of that day has failed. Fresh days between the days of a run are left alone.
+    Times after `now` are those of a clock that was ahead, and hold up nothing.
     """
     stale, failed = _without_false_times(stale, failed, now)
     newest_first = sorted(stale, key=lambda status: status.day, reverse=True)

@@ -36,7 +36,7 @@ class RequestContext:
     """One request, as resolvers see it.
 
     The address lives only as long as the request. The user agent can stay longer, in the cache of
-    user agents. Only acceptance reads them.
+    user agents. Only acceptance reads the address and the user agent.
     """
 
     services: Services

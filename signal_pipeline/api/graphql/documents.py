@@ -39,7 +39,7 @@ MAX_ALIASES = 40  # The gateway adds one per root field when it merges requests.
 MAX_FIELDS = 200
 MAX_SPREADS = 10
 MAX_INLINE = 10
-MAX_REPEATS = 20  # Fields of equal names, each of which GraphQL compares with every other.
+MAX_REPEATS = 20  # Fields that share a name: GraphQL compares each with every other.
 MAX_ERRORS = 5  # For each error, GraphQL looks for similar names.
 MAX_DEPTH = 16  # The introspection query of graphql-core has 10.
 CACHED_DOCUMENTS = 256
@@ -61,7 +61,7 @@ class Documents:
     """
 
     def __init__(self, schema: strawberry.federation.Schema, *, introspection: bool) -> None:
-        self._schema = schema._schema  # graphql-core's; Strawberry has no public name for it.
+        self._schema = schema._schema  # graphql-core's schema: Strawberry gives it no public name.
         self._rules = [*specified_rules, *([] if introspection else [_NoIntrospection])]
         self._plain_creates = PlainCreates(self._schema)
         self._check_once = lru_cache(CACHED_DOCUMENTS)(self._check)
@@ -96,11 +96,11 @@ class Documents:
         return await result if isawaitable(result) else result
 
     def _check(self, query: str) -> CheckedDocument | list[GraphQLError]:
-        """Parse and validate a document. Return the errors instead if it has any."""
+        """Parse and validate a document. Return the checked document, or its errors if any."""
         try:
             document = parse(query, max_tokens=MAX_TOKENS)
             # The bounds come first, because one rule of the specification takes time that grows
-            # with the square of a document's fields.
+            # with the square of the number of fields.
             errors = _beyond_bounds(document) or validate(
                 self._schema, document, self._rules, MAX_ERRORS
             )
@@ -119,7 +119,7 @@ def _has_operation(document: DocumentNode, name: str | None) -> bool:
 
 
 def _safe_error(message: str, safe: str, node: FieldNode | None = None) -> GraphQLError:
-    """Return an error with a text that repeats nothing of the document, so that it can be shown."""
+    """Return an error whose text `safe` can be shown: it repeats nothing of the document."""
     return GraphQLError(message, node, extensions={"safe": safe})
 
 
@@ -146,7 +146,7 @@ def _beyond_bounds(document: DocumentNode) -> list[GraphQLError]:
 
 
 def _count(document: DocumentNode) -> Counter[str]:
-    """Count what a document holds, by the names of the bounds."""
+    """Count what a document holds of each thing that has a bound, by the name of the bound."""
     counts: Counter[str] = Counter()
     waiting: list[tuple[SelectionSetNode, int]] = []
     for definition in document.definitions:

@@ -3,9 +3,9 @@
 A document is plain if it has this form, with any names and aliases:
 `mutation ($name: EventCreateInput!) { eventCreate(input: $name) { FIELDS } }`
 
-GraphQL's executor takes ten times as long for a plain document. The fast path takes types, names
-and scalars from the schema. Every other document, and every input that is not obviously valid, goes
-to the executor, which also says what is wrong with it.
+For a plain document, GraphQL's executor takes ten times as long as this fast path. The types, names
+and scalars of the fast path come from the schema. Every other document, and every input that is not
+obviously valid, goes to the executor, which also says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ class PlainCreates:
     def recognise(self, document: DocumentNode) -> PlainCreate | None:
         """Return the fast path for a valid document, or None if the document is not plain.
 
-        A document with a fragment, a directive, or two fields of one name in the answer is not
-        plain.
+        A document is not plain if it has a fragment, a directive, or two fields that would have the
+        same name in the answer.
         """
         operation = _only_mutation(document)
         field = None if operation is None else _only_event_create(operation)

@@ -52,7 +52,8 @@ class PlainRows(ExecutionContext):
             with suppress(Exception):
                 kind = row_type.extensions["strawberry-definition"].origin
                 readers = self._readers(row_type, field_nodes)
-                # Not every selection reads an attribute, so a null would not always be noticed.
+                # A null row fails only when an attribute is read, and a selection such as
+                # `__typename` reads none. So each row is checked first.
                 if all(isinstance(row, kind) for row in result):
                     return [{key: read(row) for key, read in readers} for row in result]
         return super().complete_list_value(return_type, field_nodes, info, path, result)
@@ -60,7 +61,7 @@ class PlainRows(ExecutionContext):
     def _readers(
         self, row_type: GraphQLObjectType, field_nodes: list[FieldNode]
     ) -> list[tuple[str, Reader]]:
-        """Return the keys of a row with their readers. Raises KeyError for a field not plain."""
+        """Return a row's keys and their readers. Raises KeyError for a field that is not plain."""
         plain = field_readers(row_type)
         selected = self.collect_subfields(row_type, field_nodes)
         return [(key, plain[nodes[0].name.value]) for key, nodes in selected.items()]
@@ -68,7 +69,7 @@ class PlainRows(ExecutionContext):
 
 @lru_cache
 def field_readers(object_type: GraphQLObjectType) -> Mapping[str, Reader]:
-    """Return a reader for each plain field of a type, which serialises it as the schema says.
+    """Return, for each plain field of a type, a reader that serialises it as the schema says.
 
     A reader raises TypeError for a null that the schema does not allow, and for anything but a list
     where the schema has a list.

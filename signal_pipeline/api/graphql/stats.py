@@ -149,8 +149,8 @@ def question_filters(
 ) -> dict[str, str]:
     """Return the filters of a question in one mapping.
 
-    `app` and `eventType` can be arguments beside `filter`. Raises ApiError if the two disagree, or
-    if no event can hold a text.
+    `app` and `eventType` can be arguments beside `filter`. Raises ApiError if an argument and
+    `filter` disagree, or if no event can hold a text.
     """
     fields = filter_fields(stats_filter)
     arguments = without_nulls({"app_name": app, "event_type": event_type})
@@ -222,7 +222,7 @@ def _row(row: Mapping[str, Any], labels: Sequence[str], one_day: date | None) ->
     """Return one row of a report, whose columns depend on the question; see `reports`."""
     users, sessions = row.get("users"), row.get("sessions")
     day = row.get("activity_date", one_day)
-    # The distinct sessions of one day are also their sum.
+    # Over a single day, the distinct sessions are also the sum of the daily sessions.
     summed_sessions = row.get("summed_daily_sessions", sessions if day else None)
     return EventStatsRow(
         day=day,

@@ -179,9 +179,10 @@ class StatsFilter:
     description="Counts over one day, ISO week or window, for one combination of keys."
 )
 class EventStatsRow:
-    """One row of numbers. A key by which the rows are not split is null.
+    """One row of numbers.
 
-    But `day` is also given if the window is one day.
+    A key by which the rows are not split is null. The one exception is `day`, which is also given
+    if the window is one day.
     """
 
     day: date | None

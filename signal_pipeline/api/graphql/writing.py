@@ -65,8 +65,8 @@ def _check_allowed(context: RequestContext) -> str:
     """Return the caller's user id. Raises ApiError if the caller cannot send events."""
     if not isinstance(context.caller, Authenticated):
         raise unauthenticated("log in to send events")
-    # Reports leave out rows of too few people. By sending with other user agents, an analyst could
-    # make up people, and so bring any such row over the limit.
+    # Reports leave out rows of too few people. An analyst who sends events with several user agents
+    # counts as several people, and could thereby bring any such row over the limit.
     if context.caller.roles == {"analyst"}:
         raise forbidden(
             "analysts cannot send events: they could add people to a row that is left out as too"
@@ -98,7 +98,7 @@ async def _check(
 
 
 def _warn_of_address_gaps(checked: Sequence[AcceptedEvent | Drop]) -> None:
-    """Log that events come without a valid address, at most once a minute.
+    """Log, at most once a minute, that events come without a valid address.
 
     `signal.address_gaps` counts all such events.
     """
@@ -159,9 +159,9 @@ def _description_json(description: object) -> msgspec.Raw:
         return ABSENT
     try:
         return msgspec.Raw(canonical_json(_replace_if_too_large(description)).encode())
-    # A number such as 1e999 in the query's own text became infinity, which JSON cannot hold, or the
-    # description is nested too deep. With the empty list in its place, acceptance drops the event
-    # as an invalid field.
+    # Either a number in the query's own text, such as 1e999, became infinity, which JSON cannot
+    # hold, or the description is nested too deep. The empty list takes the description's place, so
+    # that acceptance drops the event for an invalid field.
     except (ValueError, RecursionError):
         return msgspec.Raw(b"[]")
 
@@ -171,9 +171,10 @@ def _replace_if_too_large(description: object) -> object:
 
     Encoding takes time in proportion to the size of a description, and one variable can be used in
     every event of a request. Each value and each letter is at least one byte of JSON, so acceptance
-    would refuse everything that is replaced here. It refuses the replacement as well, and for the
-    same reason: its size or its type. The reason differs only for a huge description that holds a
-    NUL or half a surrogate pair: without the replacement, it would be refused for that.
+    would refuse everything that is replaced here. Acceptance refuses the replacement as well, and
+    for the same reason: the size of an object, or the type of anything else. Only a huge
+    description that holds a NUL or half a surrogate pair would have been refused for another
+    reason, namely for that character.
     """
     waiting, left = [description], MAX_DESCRIPTION_BYTES
     while waiting:

@@ -2,8 +2,8 @@
 
 A person is believed if three things agree: the gateway's signature over the request, the login
 token (verified against its issuer's keys), and the claims that the gateway forwarded (requirement
-6.5). The signature alone does not bind the identity: anyone who captured one could send it again
-with forged claims.
+6.5). The signature alone does not bind the identity: anyone who captured a signed request could
+send it again with forged claims.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ApiKey:
 class Authenticated:
     """A person who came through the gateway.
 
-    It has no text form, because the user id must not reach a log.
+    The user id must not reach a log, so `repr` does not show it.
     """
 
     uid: str

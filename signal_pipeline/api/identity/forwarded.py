@@ -1,9 +1,9 @@
 """The client's address, and the host that it asked for, from forwarded headers (requirement 4).
 
 Only `client_address` and `forwarded_host` read forwarded headers. The last entry of X-Forwarded-For
-is believed whatever the peer is; X-Forwarded-Host is believed only from a trusted peer. The
-socket's own address is the gateway's, and counts as the client's only in development. The results
-are kept only as long as the request, and go into the hash.
+is believed whatever the peer is; X-Forwarded-Host is believed only from a trusted peer. The peer's
+own address is that of the gateway, and counts as the client's only in development. The results are
+kept only as long as the request, and go into the hash.
 """
 
 from __future__ import annotations

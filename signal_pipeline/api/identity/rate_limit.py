@@ -1,10 +1,10 @@
 """The rate limit: 60 events a minute per person (requirement 3.7).
 
 Counters are keyed by an HMAC that differs from day to day, never by a user id. They are in memory,
-which the workers of one server share, or in a Redis that several servers share. Both count the
-events of this minute that were let through, plus those of the minute before, weighted by the part
-of that minute that is less than sixty seconds ago. In memory a minute is one of the clock. In Redis
-a person's minutes begin with the person's first event.
+which the workers of one server share, or in a Redis that several servers share. Both add up the
+events that were let through in this minute and a share of those in the minute before. The share is
+the part of the earlier minute that is less than sixty seconds ago. In memory, a minute is one of
+the clock. In Redis, a person's minutes begin with the person's first event.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 The counters are a table in a file without a name, which on Linux is in no file system. Its size is
 fixed. A key has its place in one of many small buckets. In a bucket that is full, a new key takes
-the place of the key with the fewest events. If that key comes again, its count starts anew. Nobody
-is ever refused because of somebody else. The first event of a minute empties all places that no
-longer count, because whoever has the secret could tell from a key who sent an event, and when.
+the place of the key with the fewest events. If the displaced key comes again, its count starts
+anew. Nobody is ever refused because of somebody else. Whoever has the secret could tell from a key
+who sent an event, and when. So the first event of a minute empties all places that no longer count.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from signal_pipeline.api.identity.rate_limit import is_full
 BUCKETS = 4_096
 KEYS_PER_BUCKET = 32
 _KEY_BYTES = 16
-# A bucket holds first all of its keys, and then all of their counters: the minute, counted from
-# 1970, the events of that minute, and those of the minute before.
+# A bucket holds first all of its keys, and then the counters of each key: a minute (counted from
+# 1970), the events of that minute, and the events of the minute before.
 _COUNTERS = struct.Struct("=IHH")
 _BUCKET_BYTES = KEYS_PER_BUCKET * (_KEY_BYTES + _COUNTERS.size)
 _MINUTE = struct.Struct("=I")  # After all buckets: the minute in which old places were emptied.
@@ -85,8 +85,8 @@ class SharedWindow:
             return
         buckets = np.frombuffer(self._table, _BUCKET, BUCKETS)
         counted = buckets["counters"]["minute"]
-        # Places of a later minute too: they are from before the clock was set back, and no longer
-        # count.
+        # A place of a later minute is old too: it is from before the clock was set back, and no
+        # longer counts.
         old = (counted != minute) & (counted != minute - 1)
         buckets["counters"][old] = 0
         buckets["keys"][old] = b""

@@ -48,9 +48,9 @@ def _no_constant(_: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-# A request can hold a hundred events with eighty values each. With more values, remembering how
-# numbers were written and writing them again for the signature would block the event loop for
-# everybody, before it is known who is calling.
+# A request can hold a hundred events with eighty values each. The signature needs every number as
+# it was written, so Signal remembers this for each number and writes it again. With more values,
+# that work would block the event loop for everybody, before it is known who is calling.
 MAX_VALUES = 8_000
 
 _BEFORE_VALUES = (b",", b"[", b"{")
@@ -82,10 +82,11 @@ def parse_wire_json(body: bytes) -> object:
 def _has_more_values(body: bytes, limit: int) -> bool:
     """Return whether a body has more than `limit` values, without parsing them.
 
-    Every value but the outermost follows a comma, or the bracket that opens a list or an object.
-    An empty list or object counts as one value more.
+    Every value but the outermost follows a comma, or the bracket that opens a list or an object. An
+    empty list or object is counted as if it held one value.
     """
-    # This settles most bodies. In the rest, texts are left out, because they can hold these signs.
+    # This count settles most bodies. For the rest, texts are left out, since a text can hold the
+    # same signs.
     if sum(map(body.count, _BEFORE_VALUES)) < limit:
         return False
     return sum(map(_TEXT.sub(b"", body).count, _BEFORE_VALUES)) >= limit

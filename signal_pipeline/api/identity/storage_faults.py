@@ -15,8 +15,9 @@ _REFUSALS = {
     "NoPermissionError": "Redis does not let its user count: give it the rights in docs/api.md",
     "InvalidResponse": "what answers there is no Redis",
 }
-# Errors that pass by themselves, for which the clients have no class of their own. Every other
-# error without a class of its own is Redis's answer to a command that it will never take.
+# The clients raise ResponseError for each error of Redis that has no class of its own. The errors
+# below pass by themselves. Any other ResponseError is the answer to a command that Redis will never
+# take.
 _PASSING = ("BUSY ", "MISCONF ", "NOREPLICAS ")
 _PASSING_IN_SCRIPTS = (*_PASSING, "OOM ", "READONLY ", "LOADING ")
 

@@ -2,8 +2,8 @@
 
 import warnings
 
-# The version of Dagster is pinned, and its reminders that these are beta would come before the
-# output of every command.
+# Dagster reminds its users that these features are beta. Its version is pinned, so nobody needs the
+# reminders, which would come before the output of every command.
 for name in (
     "Parameter `backfill_policy`",
     "Class `LocalFileCodeReference`",

@@ -1,6 +1,6 @@
 """Small pictures and tables for the UI: pure text, no Dagster, no SQL.
 
-A picture is an SVG in an image of Markdown. The UI shows Markdown in place only if it has fewer
+A picture is a Markdown image that holds an SVG. The UI shows Markdown in place only if it has fewer
 than a thousand characters, and otherwise behind a link, so pictures and tables are kept that short.
 The colours are readable on a light and on a dark page. Any text in a picture or table is shown as
 text: it is never Markdown, HTML or a link.
@@ -39,7 +39,7 @@ def bar_chart(
 
     The parts of a bar are stacked in the order of `colours`, the first at the bottom. There are at
     most three parts, because the image must stay short. A day without a bar had no event, or less
-    than a hundredth of the highest; an unknown day is grey from top to bottom.
+    than a hundredth of the highest day. An unknown day is grey from top to bottom.
     """
     shown = [last - timedelta(days=n) for n in reversed(range(days))]
     parts = list(colours)
@@ -50,8 +50,8 @@ def bar_chart(
         for place, part in enumerate(parts)
     }
     highest = max(*heights[parts[-1]], 1)
-    # The whole stack comes first, then shorter ones over it. So each part is one outline, which
-    # takes few characters.
+    # The whole stack is drawn first, and shorter stacks are drawn over it. So each part is one
+    # outline, which takes few characters.
     step = WIDTH // days
     layers = [_layer(heights[part], highest, colours[part], step) for part in reversed(parts)]
     legend = (
@@ -89,7 +89,7 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]], not
     """Return a Markdown table of as many rows as fit, with a note below it.
 
     Below the table come the number of rows that did not fit, if any, and `note`. The note is plain
-    text of ours, which is not quoted. Numbers have thousands separators and are aligned to the
+    text of ours, so it is not quoted. Numbers have thousands separators and are aligned to the
     right.
     """
     if not rows:

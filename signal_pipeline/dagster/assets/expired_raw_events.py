@@ -25,8 +25,8 @@ class RetentionConfig(dg.Config):
     confirm_days: int = Field(
         default=0,
         description=(
-            "How many raw days a person confirms that are past their retention by the clock alone:"
-            " too few of the dates since those days left a sign (an event or a run). If there are"
+            "How many raw days a person confirms. Such days are past their retention by the clock"
+            " alone: too few of the dates since then left a sign (an event or a run). If there are"
             " more such days, or if PostgreSQL's clock does not agree, all of them are kept. The"
             " check nothing_overdue says how many there are."
         ),

@@ -1,4 +1,4 @@
-"""Pictures and tables in the metadata of work that is done: a fault of theirs fails no run."""
+"""Draws pictures and tables for the metadata of finished work; if one fails, the run does not."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def drawn(
 ) -> dict[str, dg.MarkdownMetadataValue]:
     """Return the pictures of an asset's day, each as Markdown under its name.
 
-    A picture that cannot be drawn is left out, and the log of the run warns of it. The text of a
-    foreign error could quote a row, so the warning has only its class. Raises
+    A picture that cannot be drawn is left out, and the log of the run warns of it. The text of an
+    error that is not Signal's own could quote a row, so the warning then has only its class. Raises
     DatabaseUnreachableError, since a run cannot go on without the database.
     """
     found: dict[str, dg.MarkdownMetadataValue] = {}

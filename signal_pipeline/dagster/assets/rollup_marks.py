@@ -16,10 +16,10 @@ class RollupMarks:
     """Marks days as materialized.
 
     Days are marked while the run goes on, so that a crash during day 120 keeps 118 days marked in
-    the UI. The page of an asset shows its last mark, whatever the day. So the newest day so far is
-    held back until a newer one is built, or until the end. Only the last mark of an asset has
-    pictures. (A build that a crash left unmarked is marked by the next run. If its day was built
-    only in part, the next build of that day marks it.)
+    the UI. The page of an asset shows the mark that was logged last, whatever its day. So the mark
+    of the newest day so far is held back until a newer day is built, or until the end. Only the
+    last mark of an asset has pictures. (A build that a crash left unmarked is marked by the next
+    run. If the crash left the day built only in part, the next build of that day marks it.)
 
     If the run has one partition, `only_day` is the day of that partition, and the results of the
     step mark its rollups. A nightly run has one partition, although it can build more days.
@@ -76,7 +76,7 @@ class RollupMarks:
             self._log(asset, build, pictures=False)
             return
         self._held[asset] = build
-        # Two builds of a day have the raw events in common, which need one mark.
+        # Two builds of the same day share its raw events, which need only one mark.
         if held is not None and held.day < build.day:
             self._log(asset, held, pictures=False)
 

@@ -1,8 +1,8 @@
 """What the UI shows of a rollup, on its definition and on each materialization.
 
-The definition shows columns and SQL. A materialization shows counts and times, and that of a
-run's newest day also a trend and a preview of rows. No raw row, no hash and no session id is
-shown, and no row or column that a report does not show to analysts.
+The definition shows columns and SQL. A materialization shows counts and times. The materialization
+of a run's newest day also shows a trend and a preview of rows. Nothing shows a raw row, a hash, a
+session id, or any row or column that a report hides from analysts.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from signal_pipeline.rollups.schema_yml import DATE_COLUMN, MEASURES
 
 TREND_DAYS = 30
 PREVIEW_ROWS = 8
-# The date is that of the partition. An entity can be erased, but Dagster's storage keeps whatever
-# was once written to it.
+# The date is that of the partition. The id of an entity must not get into Dagster's storage: an
+# entity can be erased, but that storage keeps whatever was once written to it.
 NOT_PREVIEWED = (DATE_COLUMN, "entity_id")
 # Why a preview leaves rows out.
 SMALL = "small cells, and rows from which they could be worked out."
@@ -159,9 +159,10 @@ class DayNotes:
         return markdown_table(columns, cells, _left_out(len(hidden.values), SMALL))
 
     def _labels_of_users(self, build: DayBuild) -> str:
-        """Return what casts doubt on the users of a build, else `exact`.
+        """Return what casts doubt on the users of a build, or `exact`.
 
-        It is read after the build, so that it knows of every event that the build read.
+        The day's quality is read after the build, so that it covers every event that the build
+        read.
         """
         key = (build.day, build.version)
         if key not in self._users:

@@ -86,7 +86,8 @@ def build_days(
                 context.log.info("%s", refusal)
                 outcome.purged.append(day)
                 outcome.forgive(day)
-                # The first attempt can have built some rollups, which are recorded.
+                # The first attempt can have built some rollups. `mark_purged_days` reads the record
+                # of these.
                 outcome.built = [build for build in outcome.built if build.day != day]
             except BuildRefusedError as refusal:
                 context.log.error("%s", refusal)
@@ -127,7 +128,7 @@ def _builds_in_order(
 ) -> Iterator[tuple[date, Future[DayBuild]]]:
     """Yield each day with its build, in order, while the builds of the next days are under way.
 
-    So one day is read while another is computed or marked.
+    One day is therefore read while another is computed or marked.
     """
     wanted = [(models, day) for day, models in days.items()]
     with (

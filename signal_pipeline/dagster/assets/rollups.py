@@ -99,10 +99,10 @@ def build_rollup_assets(
 
 
 def _refuse_other_models(run: dg.DagsterRun, models: Models) -> None:
-    """Raise Failure if the run was asked for with other models than these, read from the disk.
+    """Raise Failure if the run was asked for with other models than `models`, read from the disk.
 
-    A build would record the checksums of these models. A code location that still has the other
-    models would take the build for stale, and would ask for it again and again.
+    A build would record the checksums of `models`. A code location that still has the other models
+    would take the build for stale, and would ask for it again and again.
     """
     if run.tags.get(MODELS_TAG, models.digest) != models.digest:
         raise dg.Failure(

@@ -29,7 +29,7 @@ DAYS = 7
 def build_weeks(days: dg.DailyPartitionsDefinition) -> dg.WeeklyPartitionsDefinition:
     """Return a partition for each whole ISO week (UTC) of `days`, named by its Monday.
 
-    A week has its partition once it is over.
+    A week gets its partition once the week is over.
     """
     return dg.WeeklyPartitionsDefinition(start_date=days.start, timezone="UTC", day_offset=MONDAY)
 
@@ -52,8 +52,9 @@ def build_usage_report_asset(
     ) -> dg.MaterializeResult[None]:
         """One HTML file of an ISO week: each app's features, people a day, routes and devices.
 
-        The page loads nothing, so it can be sent as it is. Small cells are left out. It is written
-        into `SIGNAL_HOME/reports`, where the newest 53 are kept; a second run replaces the file.
+        The page loads nothing, so it can be sent as it is. Small cells are left out. The page is
+        written into `SIGNAL_HOME/reports`, where the newest 53 are kept; a second run replaces the
+        file.
         """
         # Imported here, because only this asset needs the template engine.
         from signal_pipeline.reports.page.drawing import check_drawing
