@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 QUERY_CANCELED = "57014"  # The SQLSTATE of a statement that ran into its timeout.
 _HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 _RETRY_AFTER = (b"retry-after", b"2")  # Seconds.
-# The place in graphql-core's message about a value that does not fit its type: the name of the
+# How graphql-core's message names the place of a value that does not fit its type: the name of the
 # variable, then indexes and names of fields.
 _PLACE = re.compile(r" at '\$?(\w+)((?:\.\w+|\[\d{1,4}\])*)'; ", re.ASCII)
 _INPUTS = (EventCreateInput, EventFilter, StatsFilter)

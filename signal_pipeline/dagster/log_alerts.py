@@ -86,8 +86,8 @@ def build_red_checks_sensor(
         """Write one line for each red check of the run.
 
         It returns nothing. One tick can call it for several runs, and a SkipReason would end the
-        tick. If the tick had handled another run before, Dagster would refuse the SkipReason, again
-        and again.
+        tick. If the tick had already handled another run, Dagster would refuse the SkipReason: the
+        tick would fail, be repeated, and fail again.
         """
         for line in red_checks(context.instance, context.dagster_run.run_id):
             context.log.error("%s", line)

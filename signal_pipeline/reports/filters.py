@@ -34,11 +34,11 @@ def check_filters(
 ) -> None:
     """Raise UnknownFilterError for a value that no event can have.
 
-    A value passes if events with it are stored. Otherwise a name must be in the catalogue (retired
-    names count) or be a class of devices, browsers or systems, an id must have one of the
-    catalogue's formats, and a route must be a template. The keys of `where` are those of
-    `dimensions.KEYS`. Only rollups have rows of the event type `(all)`, so without `of_rollup`
-    this value raises QuestionError.
+    A value passes if events with it are stored. Otherwise there is a rule for each kind of value. A
+    name must be in the catalogue (retired names count), or be a class of devices, browsers or
+    systems. An id must have one of the catalogue's formats. A route must be a template. The keys of
+    `where` are those of `dimensions.KEYS`. Only rollups have rows of the event type `(all)`, so
+    without `of_rollup` this value raises QuestionError.
     """
     if not of_rollup:
         refuse_total(where)

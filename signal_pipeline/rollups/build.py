@@ -74,8 +74,8 @@ class DayBuild:
 class RollupsFailedError(SignalError):
     """Some rollups of a day failed, and keep what they had; the others were built.
 
-    `failed` holds the reason for each rollup that failed; each reason names its rollup and no
-    value. `build` is the build of the others, or None if there are none.
+    `failed` holds the reason for each rollup that failed. A reason names its rollup, and repeats no
+    value of a row. `build` is the build of the others, or None if there are none.
     """
 
     def __init__(self, day: date, failed: Mapping[str, str], build: DayBuild | None) -> None:
@@ -125,7 +125,8 @@ def recorded_builds(connection: Connection, models: Models, days: Sequence[date]
     """Return the recorded builds of the days, open or purged: at most one for each day.
 
     An open day is returned if every rollup has a build of the day's present version. A purged day
-    is returned with the rollups that were ever built. `seconds` is the time up to the last rollup.
+    is returned with the rollups that were ever built. `seconds` is the time from the start of the
+    build until its last rollup was written.
     """
     if not days:
         return []

@@ -35,9 +35,9 @@ class Query:
     """The facts of one SELECT over `signal.events`.
 
     For each output column, in order, `columns` gives the columns of the events that its value comes
-    from. A constant, a bind or a count of rows has none. Of these columns, `kept` gives only those
-    whose values the output can hold, since they are not merely counted or compared. `reads` are all
-    columns of the events that the SQL touches.
+    from. A constant, a bind or a count of rows has none. `kept` gives the same, but leaves out the
+    columns that are only counted or compared, since the output cannot hold their values. `reads`
+    are all columns of the events that the SQL touches.
     """
 
     columns: Mapping[str, tuple[str, ...]]

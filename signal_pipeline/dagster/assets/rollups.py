@@ -99,10 +99,11 @@ def build_rollup_assets(
 
 
 def _refuse_other_models(run: dg.DagsterRun, models: Models) -> None:
-    """Raise Failure if the run was asked for with other models than `models`, read from the disk.
+    """Raise Failure if the models have changed since the run was asked for.
 
-    A build would record the checksums of `models`. A code location that still has the other models
-    would take the build for stale, and would ask for it again and again.
+    `models` are those that this process read from the disk, and a build would record their
+    checksums. A code location that still has the earlier models would take the build for stale,
+    and would ask for it again and again.
     """
     if run.tags.get(MODELS_TAG, models.digest) != models.digest:
         raise dg.Failure(
