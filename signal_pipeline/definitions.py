@@ -35,8 +35,8 @@ with loaded_for_good():
     from signal_pipeline.rollups.models import load_models
     from signal_pipeline.settings import Settings, load_settings
 
-# Always the same objects: Dagster merges definitions that share a key only if they have the very
-# same object under it.
+# Always the same objects. If several definitions have a resource of the same key, Dagster merges
+# these definitions only if the resource is the very same object in all of them.
 RESOURCES = {"postgres": PostgresResource(), "ingest": IngestResource()}
 
 

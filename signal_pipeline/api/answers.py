@@ -115,8 +115,8 @@ def _validation_text(error: GraphQLError) -> str:
 def _place(message: str) -> str:
     """Return the last place that a message names, or "" if the schema does not have it.
 
-    The text of a value can look like a place. So a place counts only if the schema has each name in
-    it.
+    The text of a value can look like a place. So the last place is returned only if every field
+    name in it is one of the schema's.
     """
     *_, (variable, path) = [("", ""), *_PLACE.findall(message)]
     if not set(re.findall(r"[^\W\d]\w*", path)) <= _FIELDS:

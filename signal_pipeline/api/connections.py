@@ -84,7 +84,7 @@ class Limits:
     backlog: int = MAX_BACKLOG
 
     def of_each(self, workers: int) -> Limits:
-        """Return limits for each of `workers` processes, which together then keep to these limits.
+        """Return the share of each of `workers` processes in these limits.
 
         Each process has a queue and a file limit of its own, so the backlog is not divided.
         """

@@ -91,10 +91,11 @@ class GroupCommit:
     def _schedule_batch(self) -> None:
         """Send the next batch if the thread is free: at once if it is big enough, else soon.
 
-        A batch is big enough if it has half as many requests as the last one. A free thread waits
-        for that many no longer than BATCH_SECONDS. Events that come one by one therefore do not
-        wait. Under load, half of the callers are answered while the events of the other half are
-        stored. A batch of only the first few events would leave all others waiting.
+        A batch is big enough if it has half as many requests as the last one. If it is smaller, a
+        free thread waits for more requests, but no longer than BATCH_SECONDS. Events that come one
+        by one therefore do not wait. Under load, half of the callers are answered while the events
+        of the other half are stored. A batch of only the first few events would leave all others
+        waiting.
         """
         if self._in_flight or not self._waiting:
             return
@@ -117,7 +118,7 @@ class GroupCommit:
             self._committer.send([request.checked for request in batch])
 
     def _take_batch(self) -> list[_Request]:
-        """Take the requests of one batch from those that wait, without those that gave up."""
+        """Take the next batch from the waiting requests, and discard requests that gave up."""
         batch: list[_Request] = []
         events = 0
         while self._waiting and events < BATCH_EVENTS:

@@ -22,8 +22,8 @@ class Readiness:
     """Finds out whether the database responds.
 
     It has a thread of its own, so that slow reads do not make the process look unready. Requests
-    that come while the database is being asked share its answer. Anyone may send such requests. If
-    each of them asked the database in turn, many would occupy the server.
+    that come while the database is being asked share its answer. Anyone may send such requests, and
+    a flood of them would occupy the server if each one asked the database again.
     """
 
     def __init__(self, database: Database) -> None:

@@ -2,7 +2,7 @@
 
 Uvicorn sets no bounds on headers, on the time of a request, on pipelining, or on answers that the
 client never reads. Here, every client gets a limited time for whatever the server waits for; see
-`connections`. A request that is refused here never reaches the application as a whole.
+`connections`. Of a request that is refused here, the application gets at most a part.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Take the connection, or answer that there is no room."""
         super().connection_made(transport)
         # `pause_writing` is then called at the first byte that waits, and `resume_writing` when no
-        # byte is left. So an unread answer of any size is noticed when it is written. That must not
-        # be later, because `_update_wait` does nothing once uvicorn has closed the connection.
+        # byte is left. So an unread answer of any size is noticed when it is written. It must not
+        # be noticed later: `_update_wait` does nothing once uvicorn has closed the connection.
         transport.set_write_buffer_limits(high=0)
         if not self._connections.admit(self, self.client[0] if self.client else None):
             transport.write(_FULL.response())
@@ -239,8 +239,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, refusal: _Refusal) -> None:
         """Close the connection. First say why, if it is this request's turn to be answered.
 
-        It is not if the answer to another request is due first. Nor is it if the answer to this
-        request had begun before the whole body arrived.
+        It is not this request's turn if the answer to another request is due first, or if this
+        request's own answer began before the whole body arrived.
         """
         cycle = self.cycle
         if self._part is _Part.BODY:

@@ -196,7 +196,7 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=backlog)
-    # The last two are for a host that is neither a name nor an address.
+    # UnicodeError and TypeError come from a host that is neither a name nor an address.
     except (OSError, OverflowError, UnicodeError, TypeError) as error:
         reason = getattr(error, "strerror", None) or "no such address or port"
         raise SettingsError(f"cannot listen on {host} port {port}: {reason}") from None

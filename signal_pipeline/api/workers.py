@@ -144,15 +144,18 @@ class _Port:
     """
 
     def __init__(self, listener: socket.socket) -> None:
-        """Keep the port of `listener`, which listens and so shows that nobody else does there."""
+        """Keep the port of `listener`, and close `listener`.
+
+        `listener` listens already, which shows that nobody else listens on this port.
+        """
         self.listens_at = where_it_listens(listener)
         self._arguments = (listener.family, listener.getsockname())
         listener.close()
         # This socket never listens. It keeps others from taking the port while no worker is there.
         self._reserved = _bind(*self._arguments)
-        # On Linux, a program that sets SO_REUSEADDR could listen on the port of another socket that
-        # sets it too and does not listen. So this socket no longer sets it. Workers can still bind
-        # by the other option (SO_REUSEPORT).
+        # If this socket, which does not listen, kept the option SO_REUSEADDR, another program on
+        # Linux that sets it too could listen on the port. So the option is cleared here. Workers
+        # can still bind by the other option (SO_REUSEPORT).
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
     def __reduce__(self) -> tuple[Callable[..., socket.socket], tuple[object, ...]]:

@@ -1,8 +1,8 @@
 """Every command of `signal-pipeline`, in the panels of its help, and what becomes of an error.
 
-A command's module reads its arguments, calls a package and prints. The package explains what it
-does. `show.py` has the columns and words of most results, and `console.py` decides how they look on
-a terminal.
+A command's module reads its arguments, calls a package and prints. That package explains what the
+command does. `show.py` has the columns and words of most results, and `console.py` decides how they
+look on a terminal.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def complete_rollup_kind(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_keys(incomplete: str) -> list[str]:
-    """Return lists of keys: the text before the last comma with each key that can follow it."""
+    """Return lists of keys: what is typed up to the last comma, and then each key that fits."""
     from signal_pipeline.reports.dimensions import KEYS
 
     before, comma, last = incomplete.rpartition(",")

@@ -3,8 +3,8 @@
 Progress goes to stderr. So do tables, unless a table is what was asked for. A pipe therefore gets
 only data.
 
-For text that somebody else wrote, commands use `say`, `print_table` or `print_json`. These never
-take it as markup, and escape anything in it that a terminal would obey.
+For text that somebody else wrote, commands use `say`, `print_table` or `print_json`. These
+functions never take the text as markup, and escape anything in it that a terminal would obey.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def erase(
     subject = _named_subject(settings, user_hash, day, session, entity)
     if not dry_run:
         _check_spool(settings)
-    # Done before anything is erased, because an error after that would cost the certificate.
+    # Read before anything is erased: an error after the erasure would cost the certificate.
     waiting, id_notes = waiting_files(settings), _notes_on_id(settings, entity)
     certificate = erasure.erase(
         open_database(settings),

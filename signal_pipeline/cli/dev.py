@@ -63,8 +63,8 @@ class DevError(SignalError):
 def run_dev(settings: Settings, port: int) -> int:
     """Migrate, start `dagster dev` and wait for it; return its exit code.
 
-    When this process exits, it first stops the processes that it has started. So it leaves the
-    embedded server after all of them, and the server stops when its last user leaves.
+    When this process exits, it first stops the processes that it has started. So it is the last of
+    them to leave the embedded server, which stops when its last user leaves.
 
     Raises DevError if the port is taken, or if another `signal-pipeline dev` runs on the same home
     or on the same Dagster database. While Dagster runs, this process checks that it still has the

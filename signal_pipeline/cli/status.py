@@ -16,7 +16,7 @@ from signal_pipeline.days.freshness import DayStatus, day_statuses
 from signal_pipeline.postgres.database import open_database
 from signal_pipeline.settings import load_settings
 
-NEWEST_DAYS = 14  # With the lines around them they fit a terminal of 24 lines.
+NEWEST_DAYS = 14  # So many days, with the lines around them, fit a terminal of 24 lines.
 
 
 def status(

@@ -28,8 +28,8 @@ def waiting_files(settings: Settings) -> dict[str, set[Path]]:
 def notes_on_waiting_files(settings: Settings, before: dict[str, set[Path]]) -> list[str]:
     """Return notes on files that waited before the database was read (`before`), or wait now.
 
-    Without these notes, an officer could believe that nothing is there. If the files cannot be
-    listed now, a note says so. An error would cost the whole answer.
+    Without these notes, a data protection officer could believe that there are no other events. If
+    the files cannot be listed now, a note says so, because an error would cost the whole answer.
     """
     try:
         now = waiting_files(settings)

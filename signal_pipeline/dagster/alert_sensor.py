@@ -86,8 +86,8 @@ def build_alerts_sensor(
 def _own_runs(postgres: PostgresResource, names: Names, location: str | None) -> OwnRuns:
     """Return the rule by which a run is ours.
 
-    Runs also fail because the database is away, so alerts must work without the database. In that
-    case, only the code location decides.
+    Runs also fail because the database is away, so alerts must work without the database. Only the
+    code location decides while the database is away.
     """
     try:
         with postgres.connect() as connection:

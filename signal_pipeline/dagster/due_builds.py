@@ -1,9 +1,9 @@
 """Decides which days to build now, and in which runs. Pure: no Dagster, no SQL.
 
-The facts are queried again at each tick, so a missed tick heals itself. There are three guards: a
-day in flight is not asked for twice; a busy day is not rebuilt without a pause; a rollup that fails
-on a day is tried again with back-off (even if the day goes on changing), and rests after five
-failures. The day's other rollups do not wait for it.
+The facts are queried again at each tick, so a missed tick heals itself. There are three guards. A
+day in flight is not asked for twice. A day that was just built pauses, however often it changes. A
+rollup that fails on a day is tried again with back-off (even if the day goes on changing), and
+rests after five failures; the day's other rollups do not wait for it.
 """
 
 from __future__ import annotations

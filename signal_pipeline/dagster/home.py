@@ -31,7 +31,7 @@ UNFINISHED_DATABASE = "signal_dagster_unfinished"
 CONNECT_SECONDS = 10
 STATEMENT_MILLISECONDS = 60_000
 RECYCLE_SECONDS = 3_600
-MORE_CONNECTIONS = 8  # That each storage can open, beside the one that it keeps open.
+MORE_CONNECTIONS = 8  # Each storage can open this many, beside the one that it keeps open.
 SLOTS_OF_A_POOL = 1
 
 
@@ -146,10 +146,10 @@ def _make_database(server: str) -> None:
 
 
 def _limit_new_pools(url: str) -> None:
-    """Limit our pools in an existing database of Dagster's: a new prefix makes new pools.
+    """Limit our pools in an existing database of Dagster's.
 
-    Opening Dagster's storage costs each start a tenth of a second, so it is opened only if a pool
-    lacks its limit.
+    A new prefix makes new pools, which have no limit yet. Opening Dagster's storage costs each
+    start a tenth of a second, so it is opened only if a pool lacks its limit.
     """
     with psycopg.connect(url) as connection:
         limited = connection.execute(query(__package__, "limited_pools")).fetchall()

@@ -29,8 +29,8 @@ TICK_SECONDS = 15
 PAUSE_SECONDS = 900  # How long a check rests after its evaluation failed.
 # Dagster's name for the job of runs that start from assets, in the UI or by a backfill.
 UI_JOB = "__ASSET_JOB"
-# Runs of several days that were updated longer ago are not looked for. The hourly checks have run
-# since then, and the other checks run at night.
+# Runs of several days that were last updated longer ago than this are not looked for. The hourly
+# checks have run since then, and the other checks run at night.
 LONGEST_LOOK = timedelta(hours=2)
 
 
@@ -58,8 +58,8 @@ def build_left_checks_sensor(
         left = left_checks(context.instance, ours, keys)
         if not left:
             return dg.SkipReason("no check was left without a result")
-        # A build also marks the raw events as materialized. Dagster then takes the results of all
-        # checks of the raw events for outdated, so all of them are evaluated again.
+        # A build also marks the raw events as materialized. Dagster then counts the results of all
+        # checks of the raw events as outdated, so all these checks are evaluated again.
         wanted = [key for key in keys if key in left or key.asset_key == names.key(RAW_EVENTS)]
         return dg.RunRequest(asset_check_keys=wanted)
 
@@ -71,10 +71,10 @@ def left_checks(
 ) -> set[dg.AssetCheckKey]:
     """Return the checks that must be evaluated again.
 
-    A check must be evaluated again if a run planned it and did not evaluate it. The same is true of
-    the checks of what a run of several days built, unless they were evaluated after that run ended.
-    A check whose evaluation has just failed is left out. Returns an empty set while a run that
-    planned checks, or a run of several days, is in flight.
+    A check must be evaluated again if a run planned it and did not evaluate it. If a run of several
+    days built an asset, the checks of this asset must be evaluated again too, unless they were
+    evaluated after that run ended. A check whose evaluation has just failed is left out. Returns an
+    empty set while a run that planned checks, or a run of several days, is in flight.
     """
     newest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))
     planned = {
@@ -85,8 +85,8 @@ def left_checks(
         instance, ours, IN_FLIGHT, None
     ):
         return set()
-    # If a run of nothing but checks left a check without a result, evaluating the check failed, and
-    # would fail again at once. Such a check rests for PAUSE_SECONDS.
+    # If a run of nothing but checks left a check without a result, the evaluation of this check
+    # failed. It would fail again if it were repeated at once, so the check rests for PAUSE_SECONDS.
     jobs_of_checks = set(map(ours.names.named, (CHECKS_JOB, LEFT_CHECKS_JOB)))
     recent = time.time() - PAUSE_SECONDS
     resting = {

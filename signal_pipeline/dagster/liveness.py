@@ -103,7 +103,7 @@ def _should_hold_its_lock(run: dg.DagsterRun, ours: OwnRuns) -> bool:
     # The run's lock is in another database, where we cannot see it.
     if tag is not None and tag != ours.locks:
         return False
-    if location is None:  # A process executes it itself, so only its lock tells whose run it is.
+    if location is None:  # No code location launched it, so only its lock tells whose run it is.
         return True
     # The run can be without a process until it starts. Dagster's own monitoring bounds that time.
     if run.status in NOT_BEGUN:
@@ -209,7 +209,7 @@ def execute_here(
 
 
 def _end_dead_runs_now(instance: dg.DagsterInstance, connection: Connection, ours: OwnRuns) -> None:
-    """Take looks until no run is without its lock, or until the longest patience is over."""
+    """Take looks until no suspect is left, or until the longest patience is over."""
     _, suspects = end_dead_runs(instance, connection, ours, {}, time.monotonic())
     for seconds in (LOST_SECONDS, START_SECONDS - LOST_SECONDS):
         if not suspects:

@@ -93,7 +93,7 @@ def _open(url: str, number: int, count: int) -> Address:
     import apprise  # Importing it takes a second, and its plugins two more.
 
     with _silent_loggers():
-        # Storage in memory, because Apprise can keep what it knows of an address in a folder.
+        # In memory, because Apprise can otherwise store in a folder what it knows of an address.
         sender = apprise.Apprise(asset=apprise.AppriseAsset(storage_mode="memory"))
         service = apprise.Apprise.instantiate(url, asset=sender.asset)
     if service is None or not sender.add(service):

@@ -176,7 +176,8 @@ class OwnRuns:
 def location_of(run: dg.DagsterRun) -> str | None:
     """Return the `repository@location` that launched a run.
 
-    It is None if a process executes the run itself.
+    It is None for a run that was not launched, but is executed directly by a process such as a
+    command.
     """
     origin = run.remote_job_origin
     return origin.repository_origin.get_label() if origin else None

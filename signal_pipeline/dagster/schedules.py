@@ -73,11 +73,13 @@ def _is_before_installation(postgres: PostgresResource, models: Models, day: dat
                 connection, models.checksums, day, day
             )
     except SignalError:
-        return False  # A tick is not tried again. The run is, and says what is wrong.
+        # A tick is not tried again, but a run is. So the whole run is asked for, and says what is
+        # wrong.
+        return False
 
 
 def build_checks_schedule(models: Models, names: Names) -> dg.ScheduleDefinition:
-    """Return the schedule that evaluates the checks hourly after a change, except at 00:15.
+    """Return the schedule that evaluates the checks hourly if something changed, except at 00:15.
 
     At 00:30 the nightly run evaluates every check. Before that run, yesterday need not be built,
     and days that have just become due are not purged.

@@ -106,9 +106,9 @@ def _landing_request(
 
 
 def _read_cursor(cursor: str | None) -> tuple[int, set[str] | None]:
-    """Return how often the landing sensor has asked, and the marks of the files that waited then.
+    """Return how often the landing sensor has asked, and the marks of the files that it knows.
 
-    The marks are None if the cursor is an older one, which is only the number.
+    The marks are None for a cursor of an older version, which is only the number.
     """
     value = json.loads(cursor or "0")
     return (value, None) if isinstance(value, int) else (value["asked"], set(value["marks"]))

@@ -23,7 +23,8 @@ from signal_pipeline.settings import FIRST_START_DATE
 
 DAYS_AHEAD = 3  # Two nights can be missed.
 AHEAD_PATIENCE_SECONDS = 20.0
-# Far longer than a build of a large day. Any login can take an advisory lock, and hang.
+# Far longer than a build of a large day takes. The wait is bounded, because any login can take an
+# advisory lock, and hang.
 LOCK_PATIENCE_SECONDS = 600
 
 
@@ -93,7 +94,10 @@ def days_between(first: date, last: date) -> list[date]:
 
 
 def first_kept_day(today: date, retention_days: int) -> date:
-    """Return the first day that is not yet due for purging; earlier ones are (requirement 9.1)."""
+    """Return the first day that is not yet due for purging.
+
+    All earlier days are due (requirement 9.1).
+    """
     return today - timedelta(days=retention_days)
 
 

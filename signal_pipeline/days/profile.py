@@ -18,9 +18,9 @@ from signal_pipeline.postgres.query import query
 class DayProfile:
     """One day: the count of its stored raw events, the first and the last, and its outcomes.
 
-    `state` is `open`, `purged`, or `incomplete` if the raw events went before the day was proven
-    complete. `outcomes` come from the books, with the key `dropped: reason` for drops. Times are in
-    UTC.
+    `state` is `open`, `purged`, or `incomplete` if the raw events were purged without the proof
+    that the day is complete. `outcomes` come from the books, with the key `dropped: reason` for
+    drops. Times are in UTC.
     """
 
     day: date

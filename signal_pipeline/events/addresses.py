@@ -70,7 +70,7 @@ def canonical_host(text: str) -> str:
     """Return a host in lower case, without surrounding blanks, port or final dot.
 
     Raises ValueError if the text holds control characters or blanks, is empty, or is not a host of
-    at most 255 characters with at most a port. The error does not repeat the text.
+    at most 255 characters, which a port can follow. The error does not repeat the text.
     """
     if len(text) <= MAXIMUM_HOST_CHARACTERS and _CANONICAL_HOST.fullmatch(text):
         return text

@@ -105,8 +105,8 @@ _SYSTEMS = (
         r"|\bSM-[TXP]\d|\bTB[-0-9]|\bNexus (?:7|9|10)\b|\bMID[-_ ]?\d"
         r"|\b[A-Z][A-Za-z]{2,3}\d?-W[01]\d)",
     ),
-    # Some browsers on phones leave out the end of the text, where "Mobile" would be. That the word
-    # is missing then says nothing.
+    # Some browsers on phones leave out the end of the text, where "Mobile" would be. The absence of
+    # this word then says nothing.
     ("mobile", r"Android.*MIDP|Android.*(?:Chrome|AppleWebKit)/[0-9.]+$"),
     ("mobile", r"Android.*Mobile|Mobile.*Android"),
     # Android without "Mobile" is a tablet. There is no rule for /apad or /APad: Yandex's and
@@ -182,7 +182,7 @@ class _Brand:
             return self._type
         return self._find(lowered) or self._type  # Of all models, the first that matches decides.
 
-    # Both are compiled at first use, because most makers are never looked up.
+    # These two classifiers are compiled at first use, because most makers are never looked up.
     @cached_property
     def _find_other(self) -> Classifier:
         return classifier((kind, lower_pattern(regex)) for kind, regex in self._others)

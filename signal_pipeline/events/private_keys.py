@@ -7,8 +7,8 @@ Spelling does not matter: a key is compared after NFKC, in lower case, as letter
 and also without its digits. `name` is private as a whole key and with a person before it, but not
 in `templateName` or `language_name`, which say nothing about a person. Counts and flags pass:
 `usersPerTeam`, `isOwner`, `emailVerified`. They are recognised by the words that make up the key.
-A key that only sounds personal costs one event, and the drop is counted. In doubt, a word is
-therefore on a list.
+If a harmless key is taken for a private one, this costs one event, and the drop is counted. So a
+word that is in doubt is on a list.
 """
 
 from __future__ import annotations

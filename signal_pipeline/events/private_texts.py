@@ -49,8 +49,8 @@ _URL_PARTS = re.compile(
     r"://(?:[^\s?#]{1,512}\?[\w%\[{=&+-]|[^\s#]{1,512}#[^\s=]{1,128}=\S|[^\s/?#@]{1,256}@)"
 )
 
-# E.164 as people write it; `_is_phone` counts the digits. It does not follow a word or a number, as
-# in `1.2.0+20261123`.
+# E.164 as people write it; `_is_phone` counts the digits. A plus sign right after a word or a
+# number, as in `1.2.0+20261123`, does not begin a phone number.
 _DIGIT = r"(?:[ ./-]{0,2}\(?[0-9]\)?)"
 _PHONE = re.compile(rf"\+(?<![\w.+-]\+) ?[1-9]{_DIGIT}{{6,17}}+(?![0-9])")
 _NORTH_AMERICAN = re.compile(

@@ -20,7 +20,7 @@ _DECODINGS = 3
 _REFERENCE = re.compile(r"&(?:#[0-9]{1,4000}|#[xX][0-9A-Fa-f]{1,4000}|[A-Za-z]{2,32});?")
 _ESCAPE = re.compile(r"(?<!\\)\\++u([0-9A-Fa-f]{4})")
 # Characters that are invisible although not in the category "Cf": joiners, fillers, variation
-# selectors, and those that Unicode reserves for more of them ("Default_Ignorable_Code_Point").
+# selectors, and those that Unicode reserves for more such ones ("Default_Ignorable_Code_Point").
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8"
     "\U000e0000-\U000e0fff]"

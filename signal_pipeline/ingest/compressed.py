@@ -76,7 +76,7 @@ class PeekedStream:
         return data or b""
 
     def skip(self, size: int) -> None:
-        """Read so many bytes, or up to the end of the stream, and drop them."""
+        """Read `size` bytes, or up to the end of the stream, and drop them."""
         while size and (data := self.read(min(size, PART_BYTES))):
             size -= len(data)
 

@@ -267,7 +267,7 @@ def _ingest_rest(
 
     A file that was done before is read again, because a newer library may be able to read more of
     it. A file is done once everything that could be read of it is stored, even if it is cut short
-    and therefore kept. A row that stayed open would hold up a rotation of the secret. Each drain
+    and therefore kept. A row without `done_at` would hold up a rotation of the secret. Each drain
     sets `done_at` anew, so that the retention does not forget how much of a kept file is stored.
     """
     start, reached = offset, offset

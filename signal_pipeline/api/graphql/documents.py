@@ -43,7 +43,7 @@ MAX_REPEATS = 20  # Fields that share a name: GraphQL compares each with every o
 MAX_ERRORS = 5  # For each error, GraphQL looks for similar names.
 MAX_DEPTH = 16  # The introspection query of graphql-core has 10.
 CACHED_DOCUMENTS = 256
-CACHED_CHARACTERS = 8_192  # A longer text carries values, and does not come twice.
+CACHED_CHARACTERS = 8_192  # A longer text has values in it, so the same text does not come twice.
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ def _beyond_bounds(document: DocumentNode) -> list[GraphQLError]:
 
 
 def _count(document: DocumentNode) -> Counter[str]:
-    """Count what a document holds of each thing that has a bound, by the name of the bound."""
+    """Return how much a document has of each bounded thing, by the name of the bound."""
     counts: Counter[str] = Counter()
     waiting: list[tuple[SelectionSetNode, int]] = []
     for definition in document.definitions:

@@ -126,7 +126,7 @@ def _answer(
             f"a sum is above {LARGEST_INT}, the largest Int of GraphQL: ask for fewer days or a"
             " shorter period, or filter"
         )
-    # Only an answer without rows can be mistaken for a true zero, so no other needs the check.
+    # Only an answer without rows can be mistaken for a true zero, so other answers need no check.
     doubts = [] if report.records else _filter_notes(database, catalogue, question)
     return EventStats(
         rows=_rows(report, question),
@@ -150,7 +150,7 @@ def question_filters(
     """Return the filters of a question in one mapping.
 
     `app` and `eventType` can be arguments beside `filter`. Raises ApiError if an argument and
-    `filter` disagree, or if no event can hold a text.
+    `filter` disagree, and for a text that no event can hold.
     """
     fields = filter_fields(stats_filter)
     arguments = without_nulls({"app_name": app, "event_type": event_type})

@@ -159,9 +159,9 @@ def _description_json(description: object) -> msgspec.Raw:
         return ABSENT
     try:
         return msgspec.Raw(canonical_json(_replace_if_too_large(description)).encode())
-    # Either a number in the query's own text, such as 1e999, became infinity, which JSON cannot
-    # hold, or the description is nested too deep. The empty list takes the description's place, so
-    # that acceptance drops the event for an invalid field.
+    # The description is nested too deep, or it has a number that JSON cannot hold: in the query's
+    # own text, a number such as 1e999 becomes infinity. The empty list takes the description's
+    # place, so that acceptance drops the event for an invalid field.
     except (ValueError, RecursionError):
         return msgspec.Raw(b"[]")
 

@@ -82,7 +82,7 @@ def public_keys_file(settings: Settings) -> Path:
 
 
 def local_gateway_secret(settings: Settings) -> str:
-    """Return what the gateway signs with. In development, it is generated if none is set."""
+    """Return the gateway's secret. In development, one is generated if none is set."""
     return gateway_secret(settings) or generated_secret(
         settings.home_path / "development" / "gateway-secret", lambda: secrets.token_hex(32)
     )

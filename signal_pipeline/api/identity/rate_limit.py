@@ -1,10 +1,11 @@
 """The rate limit: 60 events a minute per person (requirement 3.7).
 
 Counters are keyed by an HMAC that differs from day to day, never by a user id. They are in memory,
-which the workers of one server share, or in a Redis that several servers share. Both add up the
-events that were let through in this minute and a share of those in the minute before. The share is
-the part of the earlier minute that is less than sixty seconds ago. In memory, a minute is one of
-the clock. In Redis, a person's minutes begin with the person's first event.
+which the workers of one server share, or in a Redis that several servers share. Either way, a
+person's count is of the events that were let through: all in this minute, plus a share of those in
+the minute before. The share is the part of the earlier minute that is less than sixty seconds ago.
+In memory, a minute is one of the clock. In Redis, a person's minutes begin with the person's first
+event.
 """
 
 from __future__ import annotations
@@ -78,11 +79,11 @@ class RateLimit:
             )
 
     def check_storage(self) -> None:
-        """Count two events of nobody, because mistakes in the URL show only then.
+        """Count two events of nobody, because some mistakes in the URL show only when it is used.
 
-        The second needs other Redis commands than the first. Raises SettingsError for a URL with
-        which nothing can be counted, and for a Redis that refuses Signal. A Redis that is away is
-        no such error, because it can come back.
+        The second event needs other Redis commands than the first. Raises SettingsError for a URL
+        with which nothing can be counted, and for a Redis that refuses Signal. Raises nothing for a
+        Redis that is away, because it can come back.
         """
         if self._memory is not None:
             return

@@ -3,8 +3,10 @@
 The counters are a table in a file without a name, which on Linux is in no file system. Its size is
 fixed. A key has its place in one of many small buckets. In a bucket that is full, a new key takes
 the place of the key with the fewest events. If the displaced key comes again, its count starts
-anew. Nobody is ever refused because of somebody else. Whoever has the secret could tell from a key
-who sent an event, and when. So the first event of a minute empties all places that no longer count.
+anew. Nobody is ever refused because of somebody else.
+
+Whoever has the secret could tell from a stored key who sent an event, and when. So that old keys do
+not stay, the first event of a minute empties all places that no longer count.
 """
 
 from __future__ import annotations

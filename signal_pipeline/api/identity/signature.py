@@ -54,7 +54,8 @@ def _no_constant(_: str) -> NoReturn:
 MAX_VALUES = 8_000
 
 _BEFORE_VALUES = (b",", b"[", b"{")
-# A text that is never closed reaches to the end: the search must not begin again inside it.
+# A text that is never closed reaches to the end of the body. Without the last `?` it would not
+# match, and the search would begin again inside it.
 _TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _decode = json.JSONDecoder(
     parse_int=_wire_int, parse_float=_wire_float, parse_constant=_no_constant

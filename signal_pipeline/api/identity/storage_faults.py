@@ -23,7 +23,7 @@ _PASSING_IN_SCRIPTS = (*_PASSING, "OOM ", "READONLY ", "LOADING ")
 
 
 def refusal(error: BaseException) -> str | None:
-    """Return what is wrong if a storage will keep refusing what Signal asks.
+    """Return what is wrong with a storage that will go on refusing Signal.
 
     Returns None for an error of a storage that is away, hangs, or cannot count for now.
     """

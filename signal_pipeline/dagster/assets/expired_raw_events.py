@@ -57,10 +57,10 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
         """Raw days past their retention: deleted once every rollup of the day is proven fresh.
 
         Each purged day leaves a receipt. A day that fails its proof, or that PostgreSQL refuses to
-        delete, is kept and named, and does not delay the others. The run fails if PostgreSQL
-        refuses to delete every day that could be purged. A day that is due by the clock alone is
-        kept unless a person confirms that it is due; the check nothing_overdue also reports it. On
-        a Citus cluster, a run also makes the table partitions of the next days.
+        delete, is kept and named, and does not delay the others. If days could be purged but
+        PostgreSQL deletes none of them, the run fails. A day that is due by the clock alone is kept
+        unless a person confirms that it is due; the check nothing_overdue also reports it. On a
+        Citus cluster, a run also makes the table partitions of the next days.
         """
         settings = load_settings()
         result = purge_due_days(

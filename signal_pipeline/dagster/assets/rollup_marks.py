@@ -15,7 +15,7 @@ from signal_pipeline.rollups.build import DayBuild
 class RollupMarks:
     """Marks days as materialized.
 
-    Days are marked while the run goes on, so that a crash during day 120 keeps 118 days marked in
+    Days are marked while the run goes on. So after a crash during day 120, 118 days are marked in
     the UI. The page of an asset shows the mark that was logged last, whatever its day. So the mark
     of the newest day so far is held back until a newer day is built, or until the end. Only the
     last mark of an asset has pictures. (A build that a crash left unmarked is marked by the next

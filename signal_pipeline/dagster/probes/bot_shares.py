@@ -93,7 +93,7 @@ def bot_changes(
 
 
 def _past(days: Mapping[date, BotDay], day: date) -> dict[int, BotDay]:
-    """Return the days of the four weeks before, by how many days ago they were."""
+    """Return the days of the four weeks before `day`, by how many days before it they were."""
     before = ((ago, days.get(day - timedelta(days=ago))) for ago in range(1, HISTORY_DAYS + 1))
     return {ago: each for ago, each in before if each is not None}
 
