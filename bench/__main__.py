@@ -60,7 +60,7 @@ def main() -> int:
     failed: list[str] = []
     started = time.perf_counter()
     folder = Path(tempfile.mkdtemp(prefix="signal-bench-"))
-    folder.chmod(0o755)  # As root, the server runs as another user.
+    folder.chmod(0o755)  # If root runs this, the server runs as another user.
     # Registered before the server starts, so that the folder is removed after the server's end.
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     forget_settings()

@@ -75,7 +75,7 @@ def transaction_lock(connection: Connection, name: str) -> None:
 def run_in_short_tries(
     connection: Connection, statement: LiteralString, values: list[object], seconds: float
 ) -> bool:
-    """Run a statement that changes tables that others use; return False if they stayed in use.
+    """Run a statement that changes tables; return False if others kept the tables in use.
 
     Each try waits at most 0.1 s for a lock, and the tries go on for `seconds`. A longer wait in the
     queue for a lock would hold up all readers and writers behind it. Inside a transaction each try

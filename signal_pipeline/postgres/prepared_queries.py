@@ -36,7 +36,7 @@ class PreparedQuery:
 
     @property
     def preparation(self) -> LiteralString:
-        """The statement that prepares it."""
+        """The statement that prepares the query."""
         first, *others = query(self.package, self.name).split("%s")
         numbered = "".join(f"${number}{text}" for number, text in enumerate(others, start=1))
         return f"prepare {self.name} as {first}{numbered}"
@@ -57,9 +57,9 @@ def execute_together(
 ) -> psycopg.ClientCursor[TupleRow]:
     """Execute statements in one message, and return a cursor at the result of the first.
 
-    The time of a small transaction is mostly round trips, and at each of them the thread releases
-    the interpreter and waits to get it back. psycopg's pipeline would not help, because it waits
-    for each of its statements.
+    The time of a small transaction is mostly round trips. At each of them, the thread releases
+    Python's interpreter lock, and then waits to get the lock back. psycopg's pipeline would not
+    help, because it waits for each of its statements.
     """
     cursor = psycopg.ClientCursor(connection)
     cursor.execute("; ".join([cursor.mogrify(text, values) for text, values in statements]))

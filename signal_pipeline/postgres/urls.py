@@ -23,7 +23,7 @@ class DatabaseUrlError(SignalError):
 
 
 def read_url(url: str) -> dict[str, str]:
-    """Return the parts of a URL or connection string by libpq's keywords.
+    """Return the parts of a URL or connection string, named by libpq's keywords.
 
     Raises DatabaseUrlError, whose text does not repeat the URL.
     """
@@ -35,7 +35,7 @@ def read_url(url: str) -> dict[str, str]:
 
 
 def write_url(parts: Mapping[str, str], scheme: str = "postgresql") -> str:
-    """Return the URL of some parts by libpq's keywords."""
+    """Return the URL that has these parts, which are named by libpq's keywords."""
     rest = {name: value for name, value in parts.items() if name not in _PLACES}
     host, port = parts.get("host", ""), parts.get("port")
     if host.startswith(("/", "@")) or "," in host or "%" in host:

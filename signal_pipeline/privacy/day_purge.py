@@ -37,16 +37,16 @@ class PurgedMeanwhileError(UnprovenError):
 def open_connection(database: Database) -> Connection:
     """Open one of the two connections of a run, with a bound for its waits.
 
-    One purges, and the other reads the raw events of a day while the first has locked the day. The
-    reads need their own connection, because a drop on a cluster runs with the rights of the owner.
-    If the same transaction had read the raw events with the rights of another user, the drop would
-    wait for that read, and so for itself.
+    One connection purges, and the other reads the raw events of a day while the first has locked
+    the day. The reads need their own connection, because a drop on a cluster runs with the rights
+    of the owner. If the same transaction had read the raw events with the rights of another user,
+    the drop would wait for that read, and so for itself.
     """
     connection = database.connect()
     try:
-        # Without a bound, a hanging session could hold up all later days. Three could also wait for
-        # each other for ever: the purge for the proof, the proof for a change of a table, and this
-        # change for the purge. PostgreSQL cannot see that the purge waits for the proof.
+        # Without a bound, a hanging session could hold up all later days. Three sessions could also
+        # wait for each other for ever: the purge for the proof, the proof for a change of a table,
+        # and this change for the purge. PostgreSQL cannot see that the purge waits for the proof.
         connection.execute(f"set lock_timeout = '{PATIENCE_SECONDS:d}s'")
     except BaseException:
         connection.close()
@@ -144,7 +144,7 @@ def _read_version(connection: Connection, day: date, statement: LiteralString) -
 def _read_facts(
     proving: Connection, day: date, models: Models, *, must_prove: bool
 ) -> tuple[PurgeFacts, int]:
-    """Return the facts of a day and its bytes.
+    """Return the facts of a day, and the size of its partition in bytes.
 
     Raise UnprovenError if the facts must prove the day, and do not.
     """

@@ -1,9 +1,9 @@
 """Erasure: the answer to a data subject's request (requirement 2.9).
 
 Raw events go, and enter the books as erased. Their keys stay until their day is purged, so that a
-replay cannot bring them back. The day's version rises, so that its rollups are rebuilt. On a purged
-day, only an entity has anything left: its rows in rollups. A function of the database deletes those
-rows and writes its own entry in the audit log (`schema/sql/guards.sql`).
+replay cannot bring the events back. The day's version rises, so that its rollups are rebuilt. On a
+purged day, only an entity has anything left: its rows in rollups. A function of the database
+deletes those rows and writes its own entry in the audit log (`schema/sql/guards.sql`).
 """
 
 from __future__ import annotations
@@ -251,8 +251,8 @@ def _certified_transaction(
 ) -> Iterator[list[ErasedDay]]:
     """Yield a list for the days that a transaction erases; they are certified after the commit.
 
-    Ctrl-C is held back from the commit until the days are in the certificate. Otherwise the
-    certificate could lack a committed day.
+    During the commit, and until the days are in the certificate, Ctrl-C is held back. Otherwise
+    the certificate could lack a committed day.
     """
     erased: list[ErasedDay] = []
     with ExitStack() as until_certified:

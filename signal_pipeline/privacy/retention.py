@@ -71,7 +71,10 @@ class PurgeResult:
 
     @property
     def fault(self) -> str | None:
-        """Return what PostgreSQL refused if no day was purged: it may then refuse every day."""
+        """Return what PostgreSQL refused, if no day was purged.
+
+        PostgreSQL may then refuse every day.
+        """
         if self.purged or not self.refused:
             return None
         first = self.refused[0]
@@ -129,8 +132,8 @@ def purge_due_days(
 
     With an `as_of` before today (UTC), only days that were due on that date are purged. An `as_of`
     after today is allowed only with `dry_run`, and then the calendar alone decides. In all other
-    cases, days that are due by the clock alone are kept too if there are more than `confirm_days`
-    of them, or if the clocks differ. This count includes days that `as_of` leaves alone, since a
+    cases, days that are due by the clock alone are kept if there are more than `confirm_days` of
+    them, or if the clocks differ. Days that `as_of` leaves alone are counted too, since a
     confirmation makes them due for later runs.
 
     `actor` is explained in `privacy/audit_log.py`. `run_id` names the Dagster run whose config set
@@ -164,7 +167,7 @@ def purge_due_days(
                 logger.info("day %s was purged by another run", day)
             except DatabaseUnreachableError:
                 raise
-            # A refusal that can pass is caught too. Days go oldest first, so a day that PostgreSQL
+            # A transient refusal is caught too. Days go oldest first, so a day that PostgreSQL
             # refuses each night would otherwise hold up all later days for ever.
             except (UnprovenError, DatabaseError) as why:
                 result.kept[day] = str(why)

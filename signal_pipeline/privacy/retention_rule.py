@@ -38,7 +38,10 @@ class ClockFacts:
 
     @property
     def today(self) -> date:
-        """Return the UTC date of the clock that is behind: a day that is not due by it can wait."""
+        """Return the UTC date of the clock that is behind.
+
+        A day that is not due by that clock can wait.
+        """
         return min(self.machine, self.database).astimezone(UTC).date()
 
     @property
@@ -70,9 +73,9 @@ class Refusal:
 class Judgement:
     """Which days are past their retention.
 
-    Days before `first_kept` are past their retention by clock and signs, and days before `by_clock`
-    by a clock. `unseen` holds the dates that left no sign, oldest first. It begins at the first
-    kept day or at the first sign that counts, whichever is later.
+    Days before `by_clock` are past their retention by a clock. Those of them that are before
+    `first_kept` are past it by the signs too. `unseen` holds the dates that left no sign, oldest
+    first. It begins at the first kept day or at the first sign that counts, whichever is later.
     """
 
     facts: ClockFacts
@@ -81,7 +84,10 @@ class Judgement:
     unseen: list[date]
 
     def due_by_clock_alone(self, due: Iterable[date]) -> list[date]:
-        """From `due`, the days due by a clock, return those that are not due by the signs too."""
+        """Return those days of `due` that are not due by the signs too.
+
+        `due` holds days that are due by a clock.
+        """
         return [day for day in due if day >= self.first_kept]
 
     def refusal(self, clock_only: list[date]) -> Refusal | None:

@@ -45,7 +45,7 @@ def write_confirmed_days(
     actor: bytes | None,
     run_id: str | None = None,
 ) -> None:
-    """Store, with an entry in the audit log, that a person has confirmed that these dates passed.
+    """Store dates that a person has confirmed as passed, and write an entry in the audit log.
 
     `raw_days` is how many days of raw events can be purged because of the confirmation. Without an
     `actor`, `run_id` names the Dagster run whose configuration confirmed the dates: Dagster knows

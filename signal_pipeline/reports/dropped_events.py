@@ -1,4 +1,4 @@
-"""What to say of an answer without rows if such events came, but all of them were dropped."""
+"""What to say of an answer without rows if the events asked for came, but all were dropped."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from signal_pipeline.rollups.schema_yml import ALL_TYPES
 def only_dropped_note(
     connection: Connection, coverage: Coverage, where: Mapping[str, str | None]
 ) -> list[str]:
-    """Return a note if all events of the window and filters were dropped; bots do not count.
+    """Return a note if events of the window and filters came, but all of them were dropped.
 
-    Nobody's use was stored, but that is not the same as no use. `where` holds values by the names
-    of keys. If it has a key other than the app and the event type, there is no note, since the
-    books do not know that key.
+    Dropped events of bots do not count as events that came. Nobody's use was stored, but that is
+    not the same as no use. `where` holds values by the names of keys. If it has a key other than
+    the app and the event type, there is no note, since the books do not know that key.
     """
     event_type = where.get("event-type")
     parameters = {

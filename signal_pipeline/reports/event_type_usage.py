@@ -1,7 +1,7 @@
 """Which event types of the catalogue are used, according to the rollups.
 
-The rollups have the numbers of every day, purged days included. If there is no database yet, the
-result says so, because printing the catalogue must not make a database.
+The rollups have the numbers of every day, purged days included. Printing the catalogue must not
+make a database, so if there is none yet, the result says so.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class Usage:
         """Return how a type is used.
 
         A type is long dead if it was last seen more than LONG_DEAD_DAYS days before `today`, and
-        none of these days is unknown. A type in `dropped` is neither long dead nor never seen.
+        none of the last LONG_DEAD_DAYS days is unknown. A type in `dropped` is neither long dead
+        nor never seen.
         """
         if kind.retired:
             return "retired"

@@ -1,7 +1,8 @@
 """Reports by any combination of keys, from raw events or from the rollup that can answer.
 
-For days beyond the retention, a rollup answers if it can: it counts events by the dimension of one
-rollup at a time (requirement 8.1). A report that cannot be right is refused.
+For days beyond the retention, a rollup answers if it has all dimensions of the question: there,
+events are counted by one rollup's dimension at a time (requirement 8.1). A report that cannot be
+right is refused.
 """
 
 from __future__ import annotations

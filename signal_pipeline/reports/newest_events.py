@@ -105,8 +105,9 @@ def _condition(name: LiteralString, value: str) -> sql.Composed:
 def _can_merge_types(connection: Connection, filters: Mapping[str, str]) -> bool:
     """Return whether to read the newest events of each app and type from the index, and merge them.
 
-    With other filters, this could read most of an app's events only to skip them. The workers of a
-    cluster cannot read this way; there each worker sorts only its own part of the day.
+    With filters other than app and event type, this could read most of an app's events only to skip
+    them. The workers of a cluster cannot read this way; there each worker sorts only its own part
+    of the day.
     """
     return filters.keys() <= {"app_name", "event_type"} and not distributed_tables(connection)
 

@@ -71,7 +71,8 @@ def raw_answer(
 ) -> Report:
     """Answer a question whose raw events are all kept.
 
-    Ask nothing after it in the same transaction, since it changes how PostgreSQL plans the rest.
+    This changes how PostgreSQL plans the rest of the transaction, so ask nothing else in the same
+    transaction afterwards.
     """
     labels = RawLabels(connection, coverage, question.where.get("app"))
     _plan_for_whole_days(connection, question)

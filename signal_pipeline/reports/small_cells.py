@@ -1,12 +1,13 @@
-"""Small cells, and what else callers below admin do not get, since a difference could reveal one.
+"""What callers below admin do not get: small cells, and rows from which one could be worked out.
 
 The rules are applied to parts. A part is a group (one day, app and event type), or a cell of a
 group's split by one of `SPLITS`. These are the rules:
 
-- A group with few people, or with few for the number of its cells, is left out with all its splits.
+- A group with few people, or with few people for the number of its cells, is left out with all its
+  splits.
 - A group is also left out if the rollups of its day are not all built yet, since a rollup that is
-  built later can have small cells. The same holds if they were built from different events of the
-  day.
+  built later can have small cells. The same holds if the rollups were built from different events
+  of the day.
 - Device, browser and system nest. If one of these splits has a small cell, all three are left out.
 - If a split by route has a small cell, large cells are left out with the small ones, until the sum
   of all that is left out says nothing about any of them.
@@ -116,7 +117,7 @@ def _purged_days(connection: Connection, parameters: Mapping[str, object]) -> li
 def part_built_notes(
     connection: Connection, models: Models, parameters: Mapping[str, object]
 ) -> list[str]:
-    """Return notes on the days of a rollup's report that are left out because built in part."""
+    """Return notes on the days that a rollup's report leaves out because they are built in part."""
     days = _days_built_in_part(connection, _split_rollups(models), parameters)
     return [
         *days_note(

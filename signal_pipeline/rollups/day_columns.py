@@ -47,7 +47,7 @@ _JOINED = {
     ],
 }
 _LAST_BLOCK = 2**32 - 1
-_PREFIXES = 2**16  # Values of the first two bytes of a hash.
+_PREFIXES = 2**16  # How many values the first two bytes of a hash can have.
 _HASH_BYTES = 32  # `user_hash` is the only bytea column.
 
 

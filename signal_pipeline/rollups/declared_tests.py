@@ -19,9 +19,9 @@ class NotNull(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AcceptedValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The column holds one of `values`, or a name from the part of the catalogue in `catalogue`.
+    """The column holds one of `values`, or a name from the catalogue.
 
-    Retired names of the catalogue are included.
+    `catalogue` says from which part of the catalogue. Its retired names are included.
     """
 
     values: tuple[str, ...] = ()

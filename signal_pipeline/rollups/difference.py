@@ -104,7 +104,7 @@ def _difference(
 ) -> Difference:
     shadow = sql.Identifier("pg_temp", f"shadow_{model.name}"[:63])
     stored = sql.Identifier("signal", model.name)
-    # The shadow table has the keys and checks too, which could refuse the rows of a build.
+    # The shadow table has the same keys and checks, because they could refuse the rows of a build.
     like = sql.SQL("create temporary table {} (like {} including indexes including constraints)")
     connection.execute(like.format(shadow, stored))
     computed.write(connection, model, shadow)

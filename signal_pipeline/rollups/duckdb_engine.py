@@ -50,7 +50,7 @@ class DuckdbEngine:
 
     `url` is the database's libpq URL; DuckDB spills into `folder` (`SIGNAL_HOME/tmp`). Several
     threads can read at once: they share DuckDB's memory and its `threads`. What a read has opened
-    is kept for the next one, until the engine is garbage-collected.
+    is kept for the next read, until the engine is garbage-collected.
     """
 
     name = "duckdb"

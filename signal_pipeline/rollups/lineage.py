@@ -234,7 +234,7 @@ def _without_counts_and_conditions(tree: exp.Expr) -> exp.Expr:
 def _is_count(node: exp.Expr) -> bool:
     """Say whether this is a count, also with a filter or a window.
 
-    It is `count(...)`, or a sum of a CASE whose results are all literal numbers.
+    A count is `count(...)`, or a sum of a CASE whose results are all literal numbers.
     """
     if isinstance(node, exp.Filter | exp.Window):
         return _is_count(node.this)

@@ -57,7 +57,10 @@ def count_per_user(select: str) -> PerUserQuery | None:
 
 
 def over_table(select: str, schema: str, table: str) -> str:
-    """Return a SELECT of the form of `count_per_user` over a table in place of `signal.events`."""
+    """Return a SELECT with another table in place of `signal.events`.
+
+    The SELECT has the form that `count_per_user` requires, or is one that it returned.
+    """
     tree = _parse(select)
     for each in tree.find_all(exp.Table):
         if _is_events(each):

@@ -127,7 +127,7 @@ def _unique(name: str, grain: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _column_tests(model: Model, column: str | None, catalogue: Catalogue) -> list[Any]:
-    """Return dbt's tests of a column; None is a column that only the view has."""
+    """Return dbt's tests of a column; `column` is None if only the view has the column."""
     if column is None:
         return ["not_null"]
     tests: list[Any] = []

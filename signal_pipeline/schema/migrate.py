@@ -48,8 +48,9 @@ def migrate(database: Database, settings: Settings, models: Models) -> None:
     else that is up to date is left alone. For a user who does not own the schema it changes
     nothing; it raises NotOwnerError if a change is needed. With `SIGNAL_DISTRIBUTED` it also
     distributes the large tables that are not distributed yet. It raises DistributionError if that
-    is not possible, for example because this user does not own the tables, or if their shards have
-    copies. Also raises NewerSchemaError, StartDateError, TableError and ReportingViewError.
+    is not possible, for example because this user does not own the tables. With or without
+    `SIGNAL_DISTRIBUTED`, it raises DistributionError if a shard of these tables has copies. Also
+    raises NewerSchemaError, StartDateError, TableError and ReportingViewError.
     """
     with safe_errors():
         with database.connect() as connection, connection.transaction():
@@ -179,8 +180,8 @@ def _try_migration_as_other_user(
     """Raise NotOwnerError if a migration by the owner would change anything.
 
     The comment of the schema says whether migrations, guards and roles are up to date (`current`).
-    It does not show whether somebody has taken one of them away since. The start date and the
-    tables of the rollups are tried.
+    It does not show whether somebody has taken one of them away since. For the start date and the
+    tables of the rollups, the changes are tried.
     """
     if current:
         with suppress(errors.InsufficientPrivilege):

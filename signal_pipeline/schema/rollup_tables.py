@@ -109,7 +109,7 @@ def migrate_rollups(connection: Connection, models: Models) -> list[str]:
 
 
 def keep_former_rollups(connection: Connection, models: Models) -> None:
-    """Record which rollups have no model now, so that no view says that these lack days.
+    """Record which rollups have no model now, so that no view reports days as missing from them.
 
     Only the owner of the schema does so. A process of another login can run with older models, and
     can lack the right to change this list. So it leaves the list alone, and does not fail.

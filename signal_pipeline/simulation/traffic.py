@@ -1,8 +1,8 @@
 """Simulated traffic: realistic landing lines of an internal admin app, including bad ones.
 
 For the same catalogue and volume, a day's lines depend only on the seed and the day. They do not
-change with the time of the call or with the other days that it makes. Addresses come from private
-and documentation ranges. `world.yaml` says what the traffic is made of.
+change with the time of the call, or with the other days of the same call. Addresses come from
+private and documentation ranges. `world.yaml` says what the traffic is made of.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The environment for each process that Signal starts: what its program needs, and no other secret.
 
-A process keeps its environment for life, and anyone who can look into the process can read it. An
-SQL superuser can read that of PostgreSQL, and code in a web server can read that of the web server.
-There, even a secret that has been replaced would live on. The settings are read whatever the case
-of a variable's name, so the case does not matter here either.
+A process keeps its environment for life, and anyone who can look into the process can read its
+environment. An SQL superuser can read PostgreSQL's, and code in a web server can read the web
+server's. Even a secret that has been replaced would live on in such an environment. The settings
+are read whatever the case of a variable's name, so the case does not matter here either.
 """
 
 from __future__ import annotations

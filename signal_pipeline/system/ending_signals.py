@@ -37,8 +37,9 @@ def _is_shutting_down(frame: FrameType | None) -> bool:
     """Return whether the interpreter already waits for threads or runs the exit handlers.
 
     `frame` is the frame that the signal interrupted. While the interpreter waits for the other
-    threads, the main thread still counts as alive. The interpreter waits in `threading._shutdown`.
-    No Python code has called that function, so its frame is the outermost one.
+    threads, the main thread still counts as alive, so the wait has to be known by its frame. The
+    interpreter waits in `threading._shutdown`. No Python code has called that function, so its
+    frame is the outermost one.
     """
     while frame is not None and frame.f_back is not None:
         frame = frame.f_back

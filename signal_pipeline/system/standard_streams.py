@@ -1,4 +1,4 @@
-"""Standard streams that whoever started this process has closed (`command >&-`).
+"""Standard streams that were already closed when this process started (`command >&-`).
 
 Python sets such a stream to None, and the next file or socket that is opened gets its number. A
 child would then write its messages into that file.

@@ -62,8 +62,8 @@ def _check_hosts(hosts: str) -> None:
 def check_dagster_url(text: str) -> None:
     """Raise ValueError for a text that is not a URL of Dagster's storage.
 
-    It is either what `check_database_url` takes, or a URL for SQLAlchemy that names the driver
-    psycopg2.
+    Such a URL is either what `check_database_url` takes, or a URL for SQLAlchemy that names the
+    driver psycopg2.
     """
     driver = _DRIVER_URL.match(text)
     if driver is None:

@@ -1,7 +1,7 @@
 """CSV as a link that holds its own data, so that a download makes no request.
 
-Spreadsheets run a cell that begins like a formula. Such a text gets an apostrophe in front, so that
-they show it as text.
+Spreadsheets run a cell that begins like a formula. An apostrophe in front of such a text makes
+spreadsheets show it as text.
 """
 
 from __future__ import annotations

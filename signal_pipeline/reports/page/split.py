@@ -40,7 +40,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A sum of events, and on how many days each label holds that casts doubt on the sum."""
+    """A sum of events, and the labels that cast doubt on it, each with its number of days."""
 
     events: int
     doubts: Mapping[str, int]
