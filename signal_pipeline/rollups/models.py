@@ -271,8 +271,9 @@ def _check_columns(query: Query, entry: ModelEntry) -> None:
     """Raise Problem unless the SELECT gives the columns of the entry, in the entry's order."""
     written = list(query.columns)
     wanted = [column.name for column in entry.columns]
-    if written[0] != DATE_COLUMN:
-        raise Problem(f"the first column is {written[0]}, not {DATE_COLUMN}")
+    first = written[0] if written else "none"  # PostgreSQL allows a SELECT without columns.
+    if first != DATE_COLUMN:
+        raise Problem(f"the first column is {first}, not {DATE_COLUMN}")
     for position, (found, expected) in enumerate(zip(written, wanted, strict=False), start=1):
         if found != expected:
             raise Problem(f"column {position} is {found}, but schema.yml has {expected} there")

@@ -180,6 +180,7 @@ BROKEN_SQL = {
     f"select {START}, %s as app_name {WHERE}": "binds are $1",
     f"select {START}, :day as app_name {WHERE}": "binds are $1",
     f"select app_name, {START} {WHERE}": "the first column is app_name, not activity_date",
+    f"select {WHERE}": "the first column is none, not activity_date",
     f"select {START}, event_type {WHERE}": "column 2 is event_type, but schema.yml has app_name",
     f"select {START}, app_name {WHERE}": "column event_type of schema.yml is not selected",
     f"select {START}, app_name, event_type, 1 as events, 1 as users, 1 as sessions, 1 as more {WHERE}": (
