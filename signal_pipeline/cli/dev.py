@@ -57,7 +57,7 @@ CODE_LOCATION = (
 
 
 class DevError(SignalError):
-    """`signal-pipeline dev` cannot start or go on, because something else is in its place."""
+    """`signal-pipeline dev` cannot start or go on: its port, home or Dagster database is taken."""
 
 
 def run_dev(settings: Settings, port: int) -> int:
@@ -120,8 +120,8 @@ def _lock_database(home: Path) -> DaemonLock | None:
     Homes can share a database, so the lock of the home is not enough. This lock is lost when
     PostgreSQL ends; each call of `is_lost` takes it again if it is free.
 
-    Returns None if others have configured where Dagster keeps its state. Raises DevError if another
-    process holds the lock.
+    Returns None if a `dagster.yaml` that somebody else wrote keeps Dagster's state elsewhere.
+    Raises DevError if another process holds the lock.
     """
     url = database_url(home)
     if url is None:

@@ -72,9 +72,10 @@ def write_once(
 def _is_for_good(error: DatabaseError, items: Sequence[AcceptedEvent | Drop]) -> bool:
     """Return whether PostgreSQL will never take these items.
 
-    Items of a day that lies ahead by PostgreSQL's clock alone wait for that clock. If the day lies
-    ahead by this machine's clock too, this clock was wrong when the items were accepted. Such items
-    could hold up the spool for years.
+    PostgreSQL refuses items of a day that its clock has not reached. If only its clock is behind,
+    the items wait until it has caught up. If the day is also in the future for this machine's
+    clock, that clock was wrong when the items were accepted, and waiting could hold up the spool
+    for years: such items are refused for good.
     """
     if error.sqlstate == DAY_AHEAD:
         tomorrow = today_utc() + timedelta(days=1)

@@ -48,8 +48,8 @@ _ADD_DAY_KEYS = PreparedQuery(__package__, "add_day_keys")
 class Batch:
     """Checked events, laid out for the database.
 
-    `events` and `rows` hold the events that are offered to the ledger, each id once. Their keys are
-    the positions of the events in `checked`. `ids` and `days` are the ids and days of these events,
+    `events` and `rows` hold the events that are offered to the ledger, each id once. Both are dicts
+    by an event's position in `checked`. `ids` and `days` are the ids and days of these events,
     which the ledger gets. `outcomes` has every event's outcome so far; the events that are offered
     to the ledger count as ACCEPTED.
     """

@@ -103,8 +103,8 @@ def read_rollup(
     if hide_small and not can_hide_small(models, model.name):
         raise QuestionError(
             f"small cells of {kind!r} cannot be left out: the rule for them does not know this"
-            " rollup, or one of Signal's own rollups was changed so that it lacks events or has"
-            " other dimensions"
+            " rollup, or the model of one of Signal's own rollups was changed, and no longer covers"
+            " all events or has other dimensions"
         )
     filters = {"app_name": app, "event_type": event_type}
     coverage = read_coverage(connection, first, last)
@@ -153,6 +153,6 @@ def _rollup_rows(
 def _columns_without_date(model: Model) -> list[str]:
     """Return the columns of the grain except the date.
 
-    A sum over days has one row for each combination of their values.
+    A sum over days has one row for each combination of values of these columns.
     """
     return [column for column in model.grain if column != KEYS["day"].column]

@@ -136,8 +136,8 @@ def _is_of_keys(value: exp.Expr, keys: set[str]) -> bool:
     """Return whether a value without counts is the same in both steps.
 
     Its columns must be keys, and its functions those of one row. If it has the name of a key, it
-    must be made of that key: otherwise the `group by` could mean this value, and not a column of
-    the events.
+    must be made of that key. Otherwise a name in the `group by` could stand for this value instead
+    of the column of the events, as in `select lower(b) as a ... group by a`.
     """
     columns = {column.name for column in value.find_all(exp.Column)}
     functions = value.find_all(exp.Func)
@@ -150,7 +150,10 @@ def _is_of_keys(value: exp.Expr, keys: set[str]) -> bool:
 
 
 def _counted(value: exp.Expr) -> str | None:
-    """Return what a value counts: `*` or a column; "" for no aggregate, None for another one."""
+    """Return what a value counts: `*`, or the column of a distinct count.
+
+    Return "" if the value has no aggregate, and None if it has any other.
+    """
     if not value.find(exp.AggFunc, exp.Window, exp.Query):
         return ""
     match value:
