@@ -41,6 +41,10 @@ _VARIABLES = {
     for option in pq.Conninfo.get_defaults()
     if option.envvar
 }
+# The parts of a URL that are secrets, from the same list: libpq never shows them.
+_SECRETS = {
+    option.keyword.decode() for option in pq.Conninfo.get_defaults() if option.dispchar == b"*"
+}
 
 
 class ReaderError(SignalError):
@@ -68,14 +72,14 @@ def sql(as_json: Json = False) -> None:
 def reader_url(database: Database) -> str:
     """Return the URL with which the reader itself connects.
 
-    It holds no password: libpq takes that from `PGPASSWORD` or `~/.pgpass`. The configured login
-    would not do. Even after `set role signal_reader`, a `set role none` would give that login's
-    rights back.
+    It holds no password, not even that of a TLS key. libpq takes the reader's password from
+    `PGPASSWORD` or `~/.pgpass`. The configured login would not do. Even after `set role
+    signal_reader`, a `set role none` would give that login's rights back.
 
     Raises ReaderError if the reader cannot log in, and DatabaseError if nobody can.
     """
-    reader = {**read_url(database.url), "user": ROLE}
-    reader.pop("password", None)
+    parts = {name: value for name, value in read_url(database.url).items() if name not in _SECRETS}
+    reader = {**parts, "user": ROLE}
     try:
         with psycopg.connect(write_url(reader), connect_timeout=5):
             return write_url(reader)

@@ -8,6 +8,9 @@ from conftest import Fill
 from support.commands import Signal, last_json
 from support.days import yesterday
 
+from signal_pipeline.postgres.urls import write_url
+from signal_pipeline.settings import Settings
+
 pytestmark = pytest.mark.embedded_only
 
 
@@ -17,3 +20,11 @@ def test_sql_prints_the_readers_url_where_there_is_no_terminal(signal: Signal, f
     with psycopg.connect(url) as connection:
         assert connection.execute("select current_user").fetchone() == ("signal_reader",)
     assert last_json(signal("sql", "--json")) == {"url": url, "lives": "with its server"}
+
+
+def test_the_url_has_no_secret_of_the_owners(signal: Signal, environment: Settings) -> None:
+    parts = psycopg.conninfo.conninfo_to_dict(environment.database_url or "")
+    secrets = {"password": "PASS-OF-OWNER", "sslkey": "/a-key", "sslpassword": "PASS-OF-KEY"}
+    done = signal("sql", "--json", SIGNAL_DATABASE_URL=write_url({**parts, **secrets}))
+    assert "a-key" in str(last_json(done)["url"])
+    assert "PASS-OF" not in done.stdout + done.stderr
