@@ -106,8 +106,9 @@ def nginx(file: str, folder: Path, upstream: str, upstream_port: int) -> Iterato
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     user = "user root; " if os.geteuid() == 0 else ""
-    head = f"{user}daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}"
-    (folder / "nginx.conf").write_text(f"{head} http {{ access_log off; {temporary}\n{text}}}\n")
+    head = f"{user}daemon off; pid {folder}/pid; error_log {folder}/error.log info; events {{}}"
+    server = f"access_log {folder}/access.log; {temporary}\n{text}"
+    (folder / "nginx.conf").write_text(f"{head} http {{ {server}}}\n")
     process = subprocess.Popen(
         [str(NGINX), "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"]
     )
@@ -324,3 +325,20 @@ def test_a_client_does_not_choose_its_address_or_its_name(tmp_path: Path) -> Non
     assert headers["X-Forwarded-Host"] == "api.example.org"
     assert headers["Authorization"] == forged["Authorization"]
     assert not {"Forwarded", "X-Forwarded-User"} & headers.keys()
+
+
+def test_the_edge_of_the_gateway_keeps_nothing_of_a_person(tmp_path: Path) -> None:
+    """It keeps no line, and puts no body into a file, also if the gateway is away."""
+    with nginx("nginx-gateway.conf", tmp_path, "127.0.0.1:4444", free_port()) as port:
+        body = json.dumps({"query": "{ me }", "variables": {"text": "MARK" * 50_000}})
+        folder = tmp_path / "client_body"
+        before = folder.stat().st_mtime_ns
+        agent = {"User-Agent": "MARK/1.0", "Content-Type": JSON}
+        status, _ = send(port, "POST", "/graphql", agent, body, host="api.example.org")
+        assert folder.stat().st_mtime_ns == before
+    assert status == 502
+    for log in ("access.log", "error.log"):
+        kept = (tmp_path / log).read_text()
+        assert "MARK" not in kept
+        assert "client: 127.0.0.1" not in kept
+        assert "/graphql" not in kept
