@@ -147,7 +147,8 @@ def test_a_range_that_is_killed_keeps_its_days_and_goes_on(
     process.wait()
     kept = built()
     assert 5 <= len(kept) < 30
-    assert kept == days[: len(kept)]
+    # Each builder can be at a day, and a later one of these days can be done first.
+    assert set(kept) <= set(days[: len(kept) + BUILDERS - 1])
     torn = connection.execute(
         "select day from signal.builds group by day having count(*) <> %s", [len(models)]
     )
