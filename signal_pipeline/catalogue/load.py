@@ -85,7 +85,8 @@ class EventType:
 class Catalogue:
     """The whole checked file, including the retired entries.
 
-    `id_formats` maps a name to a regular expression, which must match the whole lower-cased value.
+    `id_formats` maps a name to a regular expression. It must match the whole id in its stored
+    spelling (`events/ids.py`).
     """
 
     version: int

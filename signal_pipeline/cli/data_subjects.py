@@ -19,7 +19,7 @@ from signal_pipeline.cli.options import Day, Json, parse_day
 from signal_pipeline.cli.show import show_backfill
 from signal_pipeline.cli.waiting_files import notes_on_waiting_files, spool_files, waiting_files
 from signal_pipeline.errors import SignalError, UsageError
-from signal_pipeline.events.ids import NO_IDS, can_be_entity_id, is_entity_id
+from signal_pipeline.events.ids import NO_IDS, can_be_entity_id, is_entity_id, stored_spelling
 from signal_pipeline.postgres.database import open_database
 from signal_pipeline.settings import Settings, load_settings
 from signal_pipeline.system.extras import explain_missing
@@ -146,9 +146,10 @@ def _entity_subject(settings: Settings, entity_type: str, entity_id: str) -> Sub
     kind = catalogue.entity_types.get(entity_type)
     if kind is None:
         raise UsageError(f"--entity: the type is one of {', '.join(catalogue.entity_types)}")
-    if not can_be_entity_id(entity_id.lower()):
+    stored = stored_spelling(entity_id)
+    if not can_be_entity_id(stored):
         raise UsageError(f"--entity: that is not the id of a {kind.name}")
-    return Subject.entity(kind.name, entity_id.lower())
+    return Subject.entity(kind.name, stored)
 
 
 def _notes_on_id(settings: Settings, entity: tuple[str, str] | None) -> list[str]:
@@ -163,7 +164,8 @@ def _notes_on_id(settings: Settings, entity: tuple[str, str] | None) -> list[str
         return []
     catalogue = load_catalogue(settings.catalogue)
     kind = catalogue.entity_types[entity[0]]
-    if is_entity_id(entity[1].lower(), re.compile(catalogue.id_formats[kind.id_format])):
+    id_format = re.compile(catalogue.id_formats[kind.id_format])
+    if is_entity_id(stored_spelling(entity[1]), id_format):
         return []
     return [
         f"the id is not the id of a {kind.name} by today's catalogue: only events that were stored"

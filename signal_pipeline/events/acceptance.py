@@ -37,7 +37,7 @@ from signal_pipeline.events.form import (
     stored_route,
 )
 from signal_pipeline.events.hashing import DayHasher
-from signal_pipeline.events.ids import is_entity_id
+from signal_pipeline.events.ids import is_entity_id, stored_spelling
 from signal_pipeline.events.pii import holds_pii
 from signal_pipeline.events.times import date_or_none, time_of, time_of_json
 from signal_pipeline.events.user_agents import UserAgent, parse_user_agent
@@ -240,10 +240,10 @@ class Acceptance:
             return None
         if entity_type is None or entity_id is None or entity_type not in self._entity_formats:
             raise Refused("invalid_entity")
-        lowered = entity_id.lower()
-        if not is_entity_id(lowered, self._entity_formats[entity_type]):
+        stored = stored_spelling(entity_id)
+        if not is_entity_id(stored, self._entity_formats[entity_type]):
             raise Refused("invalid_entity")
-        return lowered
+        return stored
 
     def _check_description(self, event_type: str, text: bytes) -> None:
         if len(text) > MAX_DESCRIPTION_BYTES:

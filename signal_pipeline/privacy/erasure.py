@@ -22,11 +22,12 @@ from psycopg.rows import scalar_row
 from signal_pipeline.days.calendar import day_lock, raise_versions, window
 from signal_pipeline.days.coverage import why_nothing_is_kept
 from signal_pipeline.errors import SignalError
+from signal_pipeline.events.ids import former_spelling
 from signal_pipeline.postgres.database import Connection, Database, run_with_retries
 from signal_pipeline.postgres.query import query
 from signal_pipeline.privacy import audit_log
 from signal_pipeline.privacy.erasure_certificate import Certificate, ErasedDay, SubjectKind
-from signal_pipeline.privacy.erasure_notes import notes_on
+from signal_pipeline.privacy.erasure_notes import FORMER_ID_NOTE, notes_on
 from signal_pipeline.system.ending_signals import signals_held_back
 
 _CONDITIONS: Mapping[SubjectKind, LiteralString] = {
@@ -67,6 +68,19 @@ class Subject:
     def entity(cls, entity_type: str, entity_id: str) -> Subject:
         """Return one entity, such as a journey, on all days, as a subject."""
         return cls("entity", {"entity_type": entity_type, "entity_id": entity_id})
+
+    @property
+    def by_former_id(self) -> Subject | None:
+        """Return the entity by the id under which earlier versions stored it, if that is another.
+
+        Rows with that id can also be of another entity, so an erasure must not simply take them.
+        """
+        if self.kind != "entity":
+            return None
+        former = former_spelling(str(self.values["entity_id"]))
+        if former is None:
+            return None
+        return Subject.entity(str(self.values["entity_type"]), former)
 
     @property
     def day(self) -> date | None:
@@ -120,6 +134,9 @@ def _fill_certificate(
         ):
             raise NothingKeptError(refusal)
         certificate.notes = notes_on(connection, subject.kind, subject.day)
+        former = subject.by_former_id
+        if former and _days_with_subject(connection, former, rollups):
+            certificate.notes.append(FORMER_ID_NOTE)
 
 
 def _entity_rollups(connection: Connection) -> list[sql.Identifier]:

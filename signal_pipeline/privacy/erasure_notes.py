@@ -11,6 +11,12 @@ from signal_pipeline.days.coverage import days_note, today_notes
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.privacy.erasure_certificate import SubjectKind
 
+FORMER_ID_NOTE = (
+    "something is stored under this id in lower case, and was not touched: earlier versions of"
+    " Signal stored every id in lower case, so it can be of this entity, or of another whose id"
+    " differs only in capitals; to erase it too, run the command again with the id in lower case"
+)
+
 
 def notes_on(connection: Connection, kind: SubjectKind, day: date | None) -> list[str]:
     """Return notes on events that were deleted earlier, can still come, or have another hash.

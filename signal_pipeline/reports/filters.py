@@ -11,7 +11,12 @@ from typing import LiteralString
 
 from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.days.calendar import day_from_text
-from signal_pipeline.events.ids import MAX_ENTITY_ID_CHARACTERS, NO_VALUE, is_entity_id
+from signal_pipeline.events.ids import (
+    MAX_ENTITY_ID_CHARACTERS,
+    NO_VALUE,
+    is_entity_id,
+    stored_spelling,
+)
 from signal_pipeline.events.routes import route_template
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.reports.dimensions import KEYS
@@ -86,7 +91,7 @@ def _problem_of_route(value: str) -> str | None:
 def _problem_of_entity(catalogue: Catalogue, value: str) -> str | None:
     formats = {each.id_format for each in catalogue.entity_types.values()}
     patterns = (re.compile(catalogue.id_formats[name]) for name in formats)
-    if any(is_entity_id(value.lower(), pattern) for pattern in patterns):
+    if any(is_entity_id(stored_spelling(value), pattern) for pattern in patterns):
         return None
     return (
         f"no entity has this id: the formats of ids are {', '.join(sorted(formats))}, ids have at"
@@ -98,5 +103,5 @@ def _is_stored(database: Database, key: str, value: str) -> bool:
     if key not in _STORED:
         return False
     with database.connect() as connection:
-        stored = value.lower() if key == "entity" else value  # Ids are stored in lower case.
+        stored = stored_spelling(value) if key == "entity" else value
         return connection.execute(_STORED[key], [stored]).fetchone() is not None

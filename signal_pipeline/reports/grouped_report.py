@@ -19,6 +19,7 @@ from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.dimensions import GROUPS, KEYS
 from signal_pipeline.reports.dropped_events import only_dropped_note
 from signal_pipeline.reports.of_raw_events import (
+    FORMER_ID_NOTE,
     KEEP_PARTITIONS,
     equality,
     filter_values,
@@ -112,14 +113,14 @@ def _rollup_answer(
         users_name=sql.Identifier(users_name),
         sessions_name=sql.Identifier(sessions_name),
     )
-    rows = read_rows(
-        connection,
-        statement,
-        {"first": coverage.first, "last": coverage.last, **filter_values(question)},
-    )
+    days = {"first": coverage.first, "last": coverage.last}
+    rows = read_rows(connection, statement, {**days, **filter_values(question)})
     notes = days_note(
         coverage.purged, f"have no raw events any more, so these numbers are from {model.name}"
     )
+    former = question.by_former_id
+    if former and read_rows(connection, statement, {**days, **filter_values(former)}).records:
+        notes.append(FORMER_ID_NOTE)
     if not is_row_by_row:
         rows = rows.without(users_name, sessions_name)
         notes.append(

@@ -26,6 +26,11 @@ from signal_pipeline.reports.small_cells import HiddenRows, hidden_of_raw
 # is open in the snapshot, and the day would count as zero.
 KEEP_PARTITIONS: LiteralString = "lock table only signal.events in access share mode"
 
+FORMER_ID_NOTE = (
+    "earlier versions of Signal stored every id in lower case: events under this id in lower case"
+    " are not in these numbers, and can be of this entity or of another"
+)
+
 
 def raw_report(
     database: Database,
@@ -80,6 +85,9 @@ def raw_answer(
     notes = labels.notes()
     if not rows.records:
         notes += only_dropped_note(connection, coverage, question.where)
+    former = question.by_former_id
+    if former and _raw_rows(connection, former, coverage).records:
+        notes.append(FORMER_ID_NOTE)
     hidden = _hidden_rows(connection, question, coverage) if hide_small else None
     return labelled_report(rows, labels.of_row, notes, hidden)
 

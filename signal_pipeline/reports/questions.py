@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from signal_pipeline.days.calendar import check_window, day_from_text
+from signal_pipeline.events.ids import former_spelling, stored_spelling
 from signal_pipeline.reports.dimensions import KEYS, Key, find_keys, values_by_key
 from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.rollups.schema_yml import ALL_TYPES
@@ -40,6 +41,17 @@ class Question:
         """The columns that the question groups by or filters."""
         return {key.column for key in (*self.keys, *(KEYS[name] for name in self.where))}
 
+    @property
+    def by_former_id(self) -> Question | None:
+        """The same question by the id under which earlier versions stored the entity.
+
+        It is None if the question has no filter by entity, or if the id is the same.
+        """
+        former = former_spelling(self.where.get("entity", ""))
+        if former is None:
+            return None
+        return replace(self, where={**self.where, "entity": former})
+
 
 def parse_question(
     keys: Sequence[str],
@@ -65,7 +77,7 @@ def parse_question(
     if hide_small and any(key.kind == "entity" for key in (*found, *(KEYS[k] for k in filters))):
         raise QuestionError("small cells by entity cannot be left out: nearly every row is one")
     if "entity" in filters:
-        filters["entity"] = filters["entity"].lower()  # Ids are stored in lower case.
+        filters["entity"] = stored_spelling(filters["entity"])
     return Question(found, filters, first, last, asked_for_one_day)
 
 

@@ -16,8 +16,10 @@ from support.queries import (
 )
 from support.wire import Server, code
 
+from signal_pipeline.api.graphql.event_filters import text_filters
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.privacy.audit_log import actor_hmac
+from signal_pipeline.reports.newest_events import FILTERS
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
@@ -94,6 +96,12 @@ def test_the_limit_is_clamped_and_crosses_days(
 )
 def test_filters(api: Server, lines: list[Row], filters: dict[str, object], count: int) -> None:
     assert len(read_events(api, filters)) == count
+
+
+def test_only_uuids_in_a_filter_become_lower_case() -> None:
+    fields = {"entity_id": "dQw4w9WgXcQ", "session_id": JOURNEY.upper(), "route": "/A"}
+    assert text_filters(fields, FILTERS) == {**fields, "session_id": JOURNEY}
+    assert text_filters({"entity_id": JOURNEY.upper()}, FILTERS) == {"entity_id": JOURNEY}
 
 
 def test_the_filter_itself_may_be_null_or_missing(api: Server, lines: list[Row]) -> None:

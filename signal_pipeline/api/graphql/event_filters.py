@@ -8,8 +8,9 @@ from typing import Any
 import strawberry
 
 from signal_pipeline.api.refusals import bad_input
+from signal_pipeline.events.ids import stored_spelling
 
-LOWER_CASE = ("entity_id", "session_id")  # These are stored in lower case.
+IDS = ("entity_id", "session_id")
 
 
 def filter_fields(event_filter: object | None) -> dict[str, Any]:
@@ -42,5 +43,5 @@ def text_filters(fields: Mapping[str, object], names: Collection[str]) -> dict[s
             text = str(fields[name])
             if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
                 raise bad_input("a filter holds a character that no event can hold")
-            filters[name] = text.lower() if name in LOWER_CASE else text
+            filters[name] = stored_spelling(text) if name in IDS else text
     return filters
