@@ -125,6 +125,19 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 
+# A user agent, or a part of one that tells much: the version of an engine, or the comment about the
+# device. The name of a browser with its version (`Firefox/120.0`) passes, and so does the name of a
+# library that sends requests. The pattern begins with a slash or a bracket, since `re` finds these
+# fast.
+_USER_AGENT = re.compile(
+    r"/[0-9](?:(?<=mozilla/.)|(?<=applewebkit/.)|(?<=cfnetwork/.)|(?<=dalvik/.)|(?<=ucweb/.)"
+    r"|(?<=hbbtv/.)|(?<=gecko/2)(?=0[0-9]{6})|(?<=safari/.)(?=[0-9]{2,3}\.[0-9])"
+    r"|(?<=opera/.)(?=[0-9.]{1,4} ?\())"
+    r"|\((?:linux; ?(?:u; ?)?android|android [0-9.]{1,9}; |windows nt [0-9.]{1,9}; |x11; (?:u; )?\w"
+    r"|(?:iphone|ipad|ipod(?: touch)?); (?:u; )?(?:cpu|ios) |macintosh; (?:u; )?(?:intel|ppc) )",
+    re.IGNORECASE,
+)
+
 _NO_SIGNS = str.maketrans("", "", " -._:")
 _ANY_DIGIT = re.compile("[0-9]")
 _FOUR_DIGITS = re.compile("[0-9]{4}")
@@ -135,7 +148,7 @@ def is_private_text(text: str) -> bool:
 
     That is an e-mail address, an IP or MAC address, a JWT, a query, a URL with a user or with
     values in its fragment, a phone number in international or North American form or after a word
-    such as `tel:`, the number of a payment card, an IBAN, or coordinates.
+    such as `tel:`, the number of a payment card, an IBAN, coordinates, or a user agent.
     """
     return bool(
         ("@" in text and _EMAIL.search(text))
@@ -146,6 +159,7 @@ def is_private_text(text: str) -> bool:
         )
         or ("?" in text and _QUERY.search(text))
         or ("://" in text and _URL_PARTS.search(text))
+        or ("/" in text and _USER_AGENT.search(text))
         or is_private_number(text)
     )
 

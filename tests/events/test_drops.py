@@ -25,7 +25,7 @@ from support.acceptance import (
     line,
     reason,
 )
-from support.traffic import CHROME
+from support.traffic import CHROME, IPHONE
 
 from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE, load_catalogue
 from signal_pipeline.events.acceptance import MAX_LINE_BYTES, Acceptance
@@ -113,6 +113,7 @@ REASONS: dict[str, list[tuple[str, dict[str, object]]]] = {
     ],
     "description_too_large": [("by one byte", {"description": {"a": "x" * 2041}})],
     "description_pii": [
+        ("a user agent", {"description": {"browser": IPHONE}}),
         ("key", {"description": {"email": "x"}}),
         ("deep key", {"description": {"a": [{"b": {"First_Name": 1}}]}}),
         ("address", {"description": {"note": "ask nobody@example.org"}}),

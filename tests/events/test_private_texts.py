@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.private_texts import ORDINARY, PRIVATE
 
+from faults.accuracy import LABELS, read_labels
 from signal_pipeline.events.pii import holds_pii
 
 
@@ -86,6 +87,9 @@ def test_json_inside_a_text_is_searched_for_keys_and_texts() -> None:
             "(" * 80_000,
             "1" * 80_000,
             "+" + "1" * 80_000,
+            "/5" * 40_000,
+            "(linux; " * 10_000,
+            "opera/9." * 10_000,
         ),
     ],
 )
@@ -97,3 +101,10 @@ def test_long_hostile_texts_are_judged(text: str) -> None:
 def test_an_address_in_full_is_found_with_a_port_too() -> None:
     assert holds_pii("2001:db8:0:0:0:0:0:1")
     assert holds_pii("2001:db8:0:0:0:0:0:1:8080")
+
+
+@pytest.mark.skipif(not LABELS.is_file(), reason=f"{LABELS.name} is not beside the checkout")
+def test_the_user_agents_of_people_are_found() -> None:
+    people = [item.text for item in read_labels() if item.kind == "person"]
+    assert len(people) > 10_000
+    assert [text for text in people if not holds_pii({"browser": text})] == []

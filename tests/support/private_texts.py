@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from support.traffic import CHROME, IPHONE
+
 # Numbers that issuers publish for tests, of each known brand.
 CARDS = (
     *(
@@ -124,7 +126,27 @@ URLS = (
     *("ftp://anonymous@ftp.example.org", "https://example.org/a?filter[name]=x"),
     *("https://example.org/a?%65mail=x",),
 )
-PRIVATE = (*CARDS, *IBANS, *PHONES, *MACS, *PLACES, *URLS)
+# Whole user agents, those without "Mozilla", and parts such as an error's text has.
+USER_AGENTS = (
+    IPHONE,
+    CHROME,
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    "mozilla/5.0 (x11; linux x86_64; rv:128.0) gecko/20100101 firefox/128.0",
+    "Mozilla/5.0+(Linux;+Android+15;+Pixel+9)",
+    "Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1)",
+    "Dalvik/2.1.0 (Linux; U; Android 13; Pixel 7 Build/TQ3A.230901.001)",
+    "Expo/1017699 CFNetwork/1399 Darwin/22.1.0",
+    "Shop/3.1 (iPhone; iOS 18.6; Scale/3.00)",
+    "Shop/3.1 (Linux;Android 9; AFTDCT31)",
+    "Shop/3.1 (Macintosh; Intel Mac OS X 10_15_7)",
+    "Opera/9.80 (Windows NT 6.1; U; de) Presto/2.10",
+    "UCWEB/2.0 (MIDP-2.0; U; Adr 9; ru; Redmi_Note_8) U2/1.0.0 Mobile",
+    "HbbTV/1.1.1 (; Vestel; MB70; 1.0; 1.0;) NetFront/4.1",
+    "AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148",
+    "Version/18.6 Mobile/15E148 Safari/604.1",
+    "5.0 (X11; Linux x86_64) in Gecko/20100101",
+)
+PRIVATE = (*CARDS, *IBANS, *PHONES, *MACS, *PLACES, *URLS, *USER_AGENTS)
 ORDINARY = (
     # Numbers that look like one of these
     *(
@@ -254,4 +276,10 @@ ORDINARY = (
         "://",
     ),
     *("://@", "//comment @todo"),
+    # Names of browsers, systems, libraries and folders
+    *("Mozilla", "Mozilla Firefox", "mozilla/pdf.js", "Firefox 120", "Firefox/120.0"),
+    *("Chrome/150 on macOS", "Chrome (Android 13)", "Safari 18.6 / WebKit", "iOS 18/Safari"),
+    *("phones/tablets (iPhone; Android)", "(iPad; landscape) 4/3", "Windows NT 10.0 / x64"),
+    *("okhttp/4.12.0", "axios/1.7.2", "curl/8.5.0", "Dart/3.5 (dart:io)", "python-requests/2.32"),
+    *("animals/gecko/3.jpg", "music/opera/9.mp3", "img/safari/600.jpg", "Opera/9"),
 )
