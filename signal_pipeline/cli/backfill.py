@@ -38,7 +38,11 @@ def backfill(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Rebuild the rollups of the days from --from to --to through Dagster."""
+    """Rebuild the rollups of the days from --from to --to through Dagster.
+
+    Exits with 0 if every day that could be rebuilt was, and with 1 if one of them failed or if
+    there was none. Days that are refused beforehand, such as purged ones, are no failure.
+    """
     check_order(first, last)
     if diff and not plan:
         raise UsageError("--diff needs --plan: it only shows what would change")

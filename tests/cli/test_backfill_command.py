@@ -42,8 +42,11 @@ def test_a_backfill_of_which_one_day_fails_fails(
     done = signal("backfill", "--from", days_ago(2), "--to", yesterday(), "--json")
     value = last_json(done)
     assert (done.returncode, value["built"]) == (1, [str(yesterday())])
-    # What the plan refuses is no failure.
+    assert [refused["day"] for refused in value["refused"]] == [str(days_ago(2))]  # type: ignore[attr-defined]
+    assert f"{days_ago(2)}: refused: " in done.stderr
+    # What the plan refuses is no failure, unless nothing else is built.
     assert signal("backfill", "--from", yesterday(), "--to", tomorrow()).returncode == 0
+    assert signal("backfill", "--from", tomorrow(), "--to", tomorrow()).returncode == 1
 
 
 def test_a_plan_shows_the_difference_and_changes_nothing(
