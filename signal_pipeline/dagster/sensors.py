@@ -40,9 +40,11 @@ from signal_pipeline.dagster.runs import (
 )
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.days.freshness import DayStatus, day_statuses
-from signal_pipeline.ingest.landing import marks_of_landed
+from signal_pipeline.errors import SignalError
+from signal_pipeline.ingest.landing import landed_files, marks_of_landed
+from signal_pipeline.keys import ingest_secret
 from signal_pipeline.rollups.models import Models
-from signal_pipeline.settings import load_settings
+from signal_pipeline.settings import Settings, load_settings
 
 COUNTED_FAILURES = 10  # The back-off does not grow after more failures.
 
@@ -76,9 +78,12 @@ def _landing_request(
     arrived after the last request do not wait for the back-off; files that only changed do wait.
     A failure whose time is after now holds nothing up: it was recorded while a clock was ahead.
     """
-    files = marks_of_landed(load_settings().landing_path)
-    if not files:
-        return dg.SkipReason("the landing is empty")
+    settings, (asked, known) = load_settings(), _read_cursor(context.cursor)
+    waiting = len(landed_files(settings.landing_path))
+    if not waiting:
+        empty = dg.SkipReason("the landing is empty")
+        # The marks of files that are gone are of no use.
+        return dg.SensorResult(skip_reason=empty, cursor=_cursor(asked, ())) if known else empty
     now, job = datetime.now(UTC), names.named(RAW_EVENTS_JOB)
     with postgres.connect() as connection:
         ours = OwnRuns.seen_by(connection, names, own_location(context))
@@ -86,16 +91,16 @@ def _landing_request(
             context.instance, connection, ours, job, now - ATTEMPTS_WINDOW
         )
     if running:
-        return dg.SkipReason(f"{len(files)} file(s) wait for the run in flight")
+        return dg.SkipReason(f"{waiting} file(s) wait for the run in flight")
     failures = failures_in_a_row(context.instance, ours, job, COUNTED_FAILURES)
-    asked, known = _read_cursor(context.cursor)
+    files = _marks(settings)
     if (
         failures
         and failures[0] <= now < (again := failures[0] + backoff(len(failures)))
-        and (known is None or files <= known)
+        and (known is None or files is None or files <= known)
     ):
         why = (
-            f"{len(files)} file(s) wait: the last {len(failures)} run(s) of {job} failed, the next"
+            f"{waiting} file(s) wait: the last {len(failures)} run(s) of {job} failed, the next"
             f" is at {again:%H:%M:%S} UTC"
         )
         return dg.SensorResult(
@@ -105,17 +110,31 @@ def _landing_request(
     return dg.SensorResult(run_requests=[request], cursor=_cursor(asked + 1, files))
 
 
+def _marks(settings: Settings) -> set[str] | None:
+    """Return the marks of the files that wait, or None if the secret behind them is missing.
+
+    The run that the sensor then asks for says what is wrong with the secret.
+    """
+    try:
+        secret = ingest_secret(settings)
+    except SignalError:
+        return None
+    return marks_of_landed(settings.landing_path, secret)
+
+
 def _read_cursor(cursor: str | None) -> tuple[int, set[str] | None]:
     """Return how often the landing sensor has asked, and the marks of the files that it knows.
 
-    The marks are None for a cursor of an older version, which is only the number.
+    The marks are None if the cursor is only the number, as in an older version or without a secret.
+    Marks that an older version made, or that were made with an earlier secret, belong to no file:
+    every file then counts as new once.
     """
     value = json.loads(cursor or "0")
     return (value, None) if isinstance(value, int) else (value["asked"], set(value["marks"]))
 
 
-def _cursor(asked: int, marks: Collection[str]) -> str:
-    return json.dumps({"asked": asked, "marks": sorted(marks)})
+def _cursor(asked: int, marks: Collection[str] | None) -> str:
+    return json.dumps(asked if marks is None else {"asked": asked, "marks": sorted(marks)})
 
 
 def build_stale_rollups_sensor(

@@ -8,7 +8,6 @@ stays under its name, and every drain reports it until somebody deals with it.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 from collections.abc import Iterable
@@ -84,17 +83,20 @@ def landed_files(folder: Path) -> list[Path]:
     return [entry.path for entry in entries(folder) if not entry.unfinished]
 
 
-def marks_of_landed(folder: Path) -> set[str]:
+def marks_of_landed(folder: Path, secret: bytes) -> set[str]:
     """Return a mark of each entry that waits, made from its name and inode.
 
-    An entry keeps its mark if it grows or its permissions change. A mark is a digest, because marks
-    are remembered and a name can identify a person.
+    An entry keeps its mark if it grows or its permissions change. A mark is a digest under a key,
+    because marks are remembered, a name can hold an address or a person's name, and anybody could
+    undo a plain digest by trying all likely names.
     """
-    return {_mark(entry) for entry in entries(folder) if not entry.unfinished}
+    key = hmac.digest(secret, b"signal/landed-name", "sha256")
+    return {_mark(entry, key) for entry in entries(folder) if not entry.unfinished}
 
 
-def _mark(entry: Entry) -> str:
-    return hashlib.sha256(b"%d/%s" % (entry.inode, os.fsencode(entry.path.name))).hexdigest()[:16]
+def _mark(entry: Entry, key: bytes) -> str:
+    name = b"%d/%s" % (entry.inode, os.fsencode(entry.path.name))
+    return hmac.digest(key, name, "sha256").hex()[:16]
 
 
 def changed_at(folder: Path) -> datetime | None:

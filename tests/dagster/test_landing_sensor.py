@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from datetime import datetime, timedelta, tzinfo
 
@@ -112,3 +114,38 @@ def test_whatever_waits_asks_for_a_run_and_what_comes_later_does_not_wait_behind
     result = tick("landing_sensor")
     assert isinstance(result, dg.SkipReason)
     assert result.skip_message == "the landing is empty"
+
+
+def test_the_cursor_holds_marks_that_only_the_secret_can_make(
+    tick: Tick, run: Run, environment: Settings
+) -> None:
+    environment.landing_path.mkdir()
+    bad = environment.landing_path / "198.51.100.7.json"
+    bad.write_bytes(b"[]")
+    assert not run("raw_events_job", today()).success
+    name = b"%d/%s" % (bad.stat().st_ino, bad.name.encode())
+    plain = hashlib.sha256(name).hexdigest()[:16]  # The mark of an older version.
+    asked = tick("landing_sensor", json.dumps({"asked": 7, "marks": [plain]}))
+    (request,) = requests(asked)
+    assert request.run_key == "landing-8"
+    assert plain not in str(cursor_of(asked))
+    again = tick("landing_sensor", cursor_of(asked))
+    assert "1 file(s) wait: the last" in skipped(again)
+    bad.unlink()
+    empty = tick("landing_sensor", cursor_of(again))
+    assert skipped(empty) == "the landing is empty"
+    assert json.loads(str(cursor_of(empty))) == {"asked": 8, "marks": []}
+
+
+def test_files_wait_for_the_back_off_if_the_secret_is_missing(
+    tick: Tick, run: Run, environment: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment.landing_path.mkdir()
+    (environment.landing_path / "a.ndjson").write_bytes(line())
+    monkeypatch.setenv("SIGNALS_SALT_SECRET", "short")
+    asked = tick("landing_sensor")
+    assert len(requests(asked)) == 1
+    assert not run("raw_events_job", today()).success
+    waits = tick("landing_sensor", cursor_of(asked))
+    assert "1 file(s) wait: the last" in skipped(waits)
+    assert "1 file(s) wait: the last" in skipped(tick("landing_sensor", cursor_of(waits)))

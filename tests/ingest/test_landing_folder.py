@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import socket
 import time
@@ -29,6 +30,7 @@ from signal_pipeline.settings import Settings
 pytestmark = pytest.mark.embedded_only
 DAY = days_ago(3)
 GOOD = b"".join(text + b"\n" for text in traffic(DAY, 30))
+SECRET = b"a secret of at least thirty-two bytes"
 Put = Callable[..., Path]
 Drain = Callable[[], Counts]
 NAMES = [
@@ -260,23 +262,34 @@ def test_a_finished_file_that_grows_before_its_removal_is_not_removed(
 
 def test_what_came_is_told_from_what_changed(put: Put, landing: Path) -> None:
     put(GOOD, ".unfinished.ndjson")
-    assert marks_of_landed(landing) == set()
+    assert marks_of_landed(landing, SECRET) == set()
     file = put(GOOD, "anna.ndjson")
-    marks = marks_of_landed(landing)
+    marks = marks_of_landed(landing, SECRET)
     assert len(marks) == 1
     with file.open("ab") as stream:
         stream.write(line() + b"\n")
     file.chmod(0o640)
     os.link(file, landing / ".link")
     age(file, 2)
-    assert marks_of_landed(landing) == marks
+    assert marks_of_landed(landing, SECRET) == marks
     assert "anna" not in str(marks)
     (landing / "other.ndjson").write_bytes(b"")
-    assert marks_of_landed(landing) > marks
+    assert marks_of_landed(landing, SECRET) > marks
     keep = file.rename(landing.parent / "keep")  # So that its inode is not given to the next.
     put(GOOD, "anna.ndjson")
     assert keep.exists()
-    assert not marks & marks_of_landed(landing)
+    assert not marks & marks_of_landed(landing, SECRET)
+
+
+def test_a_mark_needs_the_secret(put: Put, landing: Path) -> None:
+    """Without the secret, nobody can try which name a mark was made from."""
+    file = put(GOOD, "198.51.100.7.ndjson")
+    (mark,) = marks_of_landed(landing, SECRET)
+    (other,) = marks_of_landed(landing, SECRET[::-1])
+    assert mark != other
+    name = b"%d/%s" % (file.stat().st_ino, file.name.encode())
+    for method in ("sha256", "sha1", "md5", "blake2b"):
+        assert not hashlib.new(method, name).hexdigest().startswith(mark)
 
 
 def test_the_error_carries_what_was_done_and_rights_are_changed_only_where_they_differ(
