@@ -23,6 +23,7 @@ with loaded_for_good():
     from signal_pipeline.dagster.checks import build_checks
     from signal_pipeline.dagster.jobs import build_jobs
     from signal_pipeline.dagster.left_checks import build_left_checks_sensor
+    from signal_pipeline.dagster.left_retention import build_retention_sensor
     from signal_pipeline.dagster.liveness import build_abandoned_runs_sensor
     from signal_pipeline.dagster.log_alerts import build_red_checks_sensor, build_run_failure_sensor
     from signal_pipeline.dagster.names import Names
@@ -75,6 +76,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
             build_landing_sensor(names),
             build_stale_rollups_sensor(models, names, partitions),
             build_left_checks_sensor(checks.keys, names),
+            build_retention_sensor(names),
             build_run_failure_sensor(names),
             build_red_checks_sensor(names, jobs),
             build_alerts_sensor(checks.keys, names, settings),

@@ -1,7 +1,7 @@
 """The jobs: the selections that schedules, sensors and commands run.
 
 Only selections belong here. Their names are in `names.py`; when they run is in `schedules.py`,
-`sensors.py` and `left_checks.py`.
+`sensors.py`, `left_checks.py` and `left_retention.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from signal_pipeline.dagster.names import (
     NIGHTLY_JOB,
     RAW_EVENTS,
     RAW_EVENTS_JOB,
+    RETENTION_JOB,
     ROLLUPS_JOB,
     USAGE_REPORT,
     USAGE_REPORT_JOB,
@@ -53,6 +54,13 @@ def build_jobs(
                 " own checks."
             ),
             tags={CATCH_UP_TAG: "true"},
+        ),
+        dg.define_asset_job(
+            names.named(RETENTION_JOB),
+            selection=dg.AssetSelection.assets(names.key(EXPIRED_RAW_EVENTS)),
+            description=(
+                "Runs the retention and its own checks, without the other steps of a nightly run."
+            ),
         ),
         dg.define_asset_job(
             names.named(USAGE_REPORT_JOB),

@@ -15,6 +15,7 @@ from signal_pipeline.dagster.names import (
     LEFT_CHECKS_JOB,
     NIGHTLY_JOB,
     RED_CHECKS_SENSOR,
+    RETENTION_JOB,
     RUN_FAILURE_SENSOR,
     Names,
 )
@@ -45,7 +46,11 @@ def build_run_failure_sensor(names: Names) -> dg.SensorDefinition:
 
 def failure_line(run: dg.DagsterRun) -> str:
     """Return one line about a failed run."""
-    missed = "; its checks and the retention may not have run" if CATCH_UP_TAG in run.tags else ""
+    missed = (
+        "; the checks and the retention that it did not reach get runs of their own"
+        if CATCH_UP_TAG in run.tags
+        else ""
+    )
     return (
         f"run {run.run_id} of {run.job_name} failed for {_days_at_fault(run)}{missed}: open it in"
         " the UI"
@@ -70,7 +75,8 @@ def build_red_checks_sensor(
     A red check does not fail its run, so it holds nothing up. `jobs` are all jobs; the sensor looks
     at the runs of those that evaluate checks.
     """
-    with_checks = set(map(names.named, (NIGHTLY_JOB, CHECKS_JOB, LEFT_CHECKS_JOB)))
+    jobs_with_checks = (NIGHTLY_JOB, RETENTION_JOB, CHECKS_JOB, LEFT_CHECKS_JOB)
+    with_checks = set(map(names.named, jobs_with_checks))
 
     @dg.run_status_sensor(
         run_status=dg.DagsterRunStatus.SUCCESS,

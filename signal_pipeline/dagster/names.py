@@ -20,6 +20,7 @@ USAGE_REPORT = "usage_report"
 RAW_EVENTS_JOB = "raw_events_job"
 ROLLUPS_JOB = "rollups_job"
 NIGHTLY_JOB = "nightly_job"
+RETENTION_JOB = "retention_job"
 CHECKS_JOB = "checks_job"
 LEFT_CHECKS_JOB = "left_checks_job"
 PRUNING_JOB = "pruning_job"
@@ -28,6 +29,7 @@ JOBS = (
     RAW_EVENTS_JOB,
     ROLLUPS_JOB,
     NIGHTLY_JOB,
+    RETENTION_JOB,
     CHECKS_JOB,
     LEFT_CHECKS_JOB,
     PRUNING_JOB,
@@ -37,6 +39,7 @@ JOBS = (
 LANDING_SENSOR = "landing_sensor"
 STALE_ROLLUPS_SENSOR = "stale_rollups_sensor"
 LEFT_CHECKS_SENSOR = "left_checks_sensor"
+RETENTION_SENSOR = "retention_sensor"
 RUN_FAILURE_SENSOR = "run_failure_sensor"
 RED_CHECKS_SENSOR = "red_checks_sensor"
 ALERTS_SENSOR = "alerts_sensor"
@@ -49,6 +52,7 @@ INSTIGATORS = (
     LANDING_SENSOR,
     STALE_ROLLUPS_SENSOR,
     LEFT_CHECKS_SENSOR,
+    RETENTION_SENSOR,
     RUN_FAILURE_SENSOR,
     RED_CHECKS_SENSOR,
     ALERTS_SENSOR,

@@ -10,7 +10,7 @@ from conftest import Fill
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 from support.alerts import ended_well, start_run
 from support.dagster import Run
-from support.days import days_ago, yesterday
+from support.days import days_ago, due_day, yesterday
 
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings
@@ -61,3 +61,18 @@ def test_red_checks_are_told_of_once_though_a_run_without_checks_ends_in_the_sam
     assert len(told) == 1
     assert tick(instance, defs, seen.cursor).dagster_run_reactions == []
     assert [line for line in lines if "books_reconcile" in line] == told
+
+
+def test_a_red_check_of_the_retention_is_told_of_though_no_nightly_run_evaluated_it(
+    environment: Settings,
+    instance: dg.DagsterInstance,
+    defs: dg.Definitions,
+    run: Run,
+    fill: Fill,
+    lines: list[str],
+) -> None:
+    cursor = tick(instance, defs, None).cursor
+    fill(due_day(8))  # It has no rollups, so it is kept.
+    assert run("retention_job", None).success
+    tick(instance, defs, cursor)
+    assert len([line for line in lines if "nothing_overdue" in line]) == 1

@@ -16,6 +16,7 @@ JOBS = {
     "raw_events_job",
     "rollups_job",
     "nightly_job",
+    "retention_job",
     "checks_job",
     "left_checks_job",
     "pruning_job",
@@ -23,6 +24,7 @@ JOBS = {
 }
 INSTIGATORS = {
     "left_checks_sensor",
+    "retention_sensor",
     "landing_sensor",
     "stale_rollups_sensor",
     "run_failure_sensor",

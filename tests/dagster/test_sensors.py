@@ -247,5 +247,6 @@ def test_sensors_run_by_default(defs: dg.Definitions) -> None:
         "run_failure_sensor",
         "red_checks_sensor",
         "alerts_sensor",
+        "retention_sensor",
     ):
         assert defs.resolve_sensor_def(name).default_status == dg.DefaultSensorStatus.RUNNING
