@@ -26,11 +26,14 @@ SECRET = b"s" * 32
 TODAY = date(2026, 3, 4)
 
 
-def passed(limit: RateLimit, uid: str, events: int, day: date = TODAY) -> int:
-    """How many of these events pass."""
+def passed(limit: RateLimit, uid: str, events: int, day: date = TODAY, given_back: int = 0) -> int:
+    """How many of these events pass. The first of them are then given back."""
 
     async def ask() -> int:
-        return [await limit.allows(uid, day) for _ in range(events)].count(True)
+        asked = [await limit.hit(uid, day) for _ in range(events)]
+        hits = [each for each in asked if each is not None]
+        await limit.give_back(hits[:given_back])
+        return len(hits)
 
     return asyncio.run(ask())
 
@@ -62,25 +65,33 @@ def test_the_last_minute_counts_by_its_share_in_the_sixty_seconds(
 
 @given(
     hits=st.lists(
-        st.tuples(st.integers(0, 2), st.floats(0, 90), st.integers(1, 70)), min_size=1, max_size=12
+        st.tuples(st.integers(0, 2), st.floats(0, 90), st.integers(1, 70), st.integers(0, 70)),
+        min_size=1,
+        max_size=12,
     )
 )
-def test_workers_count_as_one_process_does(hits: list[tuple[int, float, int]]) -> None:
-    """Any persons, pauses and bursts pass alike in the shared memory and in a process's own."""
+def test_workers_count_as_one_process_does(hits: list[tuple[int, float, int, int]]) -> None:
+    """Any persons, pauses and bursts pass alike in the shared memory and in a process's own.
+
+    Some of the hits are given back.
+    """
     own, shared, now = (
         RateLimit(SECRET),
         RateLimit(SECRET, window=SharedWindow()),
         29_000_000 * 60.0,
     )
     with pytest.MonkeyPatch.context() as patch:
-        for person, pause, burst in hits:
+        for person, pause, burst, back in hits:
             now += pause
             patch.setattr("time.time", lambda now=now: now)
-            assert passed(own, f"{person}", burst) == passed(shared, f"{person}", burst)
+            first, second = (
+                passed(each, f"{person}", burst, given_back=back) for each in (own, shared)
+            )
+            assert first == second
 
 
 def _hit(window: SharedWindow, turns: int, passed: Connection) -> None:
-    passed.send(sum(window.hit(b"one" * 8) for _ in range(turns)))
+    passed.send(sum(window.hit(b"one" * 8) is not None for _ in range(turns)))
 
 
 def test_workers_share_their_memory() -> None:

@@ -14,6 +14,7 @@ from strawberry import UNSET
 from signal_pipeline.api.graphql.context import RequestContext
 from signal_pipeline.api.graphql.types import Event, EventCreateInput, Json
 from signal_pipeline.api.identity.callers import Authenticated
+from signal_pipeline.api.identity.rate_limit import Hit
 from signal_pipeline.api.identity.signature import canonical_json
 from signal_pipeline.api.refusals import bad_input, forbidden, unauthenticated
 from signal_pipeline.api.spooling_ingest import Answer
@@ -52,8 +53,14 @@ async def create_events(
     _count_sent(context, len(inputs))
     if not inputs:
         return []
-    checked = [await _check(context, uid, event_input) for event_input in inputs]
-    answers = await context.services.commits.store(checked)
+    hits: list[Hit] = []
+    try:
+        checked = [await _check(context, uid, event_input, hits) for event_input in inputs]
+        answers = await context.services.commits.store(checked)
+    except Exception:
+        # Otherwise the retries that the error asks for would use up the limit of the person.
+        await context.services.rate_limit.give_back(hits)
+        raise
     context.answers += answers
     _warn_of_address_gaps(checked)
     return [
@@ -83,17 +90,22 @@ def _count_sent(context: RequestContext, events: int) -> None:
 
 
 async def _check(
-    context: RequestContext, uid: str, event_input: EventCreateInput
+    context: RequestContext, uid: str, event_input: EventCreateInput, hits: list[Hit]
 ) -> AcceptedEvent | Drop:
-    """Apply the rules of acceptance, then the rate limit (requirement 3, in its order)."""
+    """Apply the rules of acceptance, then the rate limit (requirement 3, in its order).
+
+    Adds the hit to `hits` if the limit lets the event through.
+    """
     event = _incoming_event(context, event_input)
     if event is None:
         return Drop("malformed", today_utc(), UNKNOWN_APP, OTHER_TYPE)
     item = context.services.ingest.check(event)
     if isinstance(item, Drop):
         return item
-    if not await context.services.rate_limit.allows(uid, item.day):
+    hit = await context.services.rate_limit.hit(uid, item.day)
+    if hit is None:
         return Drop("rate_limited", item.day, item.app_name, item.event_type, item.event_type)
+    hits.append(hit)
     return msgspec.structs.replace(item, id=new_event_id(item.created_at))
 
 

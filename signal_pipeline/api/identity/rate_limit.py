@@ -6,6 +6,10 @@ person's count is of the events that were let through: all in this minute, plus 
 the minute before. The share is the part of the earlier minute that is less than sixty seconds ago.
 In memory, a minute is one of the clock. In Redis, a person's minutes begin with the person's first
 event.
+
+The hits of a request that fails are given back, so that the same events can be sent again. An event
+counts from before the store until the store has failed. So a person never has more than 60 events
+under way, whether they are stored or not.
 """
 
 from __future__ import annotations
@@ -15,13 +19,15 @@ import hmac
 import logging
 import secrets
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from limits import RateLimitItemPerMinute
 from limits.errors import StorageError
-from limits.storage import MemoryStorage, storage_from_string
+from limits.storage import MemoryStorage, SlidingWindowCounterSupport, storage_from_string
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from signal_pipeline.api.identity.storage_faults import refusal
@@ -33,6 +39,10 @@ EVENTS_PER_MINUTE = 60
 STORAGE_SECONDS = 0.3  # How long an event waits for Redis.
 # After an error, Redis is left alone for this long, so that not every event of a request waits.
 PAUSE_SECONDS = 5.0
+# Nothing is given back in the last second of a minute in Redis: the next minute could begin between
+# the two commands, and its count would fall below zero.
+LAST_SECONDS = 1.0
+CLOCK_SECONDS = 0.1  # Redis rounds the time that is left of a minute.
 _STORAGE_OPTIONS: dict[str, Any] = {  # Any: the library passes them to the storage's own client.
     "socket_timeout": STORAGE_SECONDS,
     "socket_connect_timeout": STORAGE_SECONDS,
@@ -48,8 +58,23 @@ _UNUSABLE = (
 class Window(Protocol):
     """Counters in memory of the events of the last minute."""
 
-    def hit(self, key: bytes) -> bool:
-        """Count one event, unless the limit is reached, and return whether it is counted."""
+    def hit(self, key: bytes) -> int | None:
+        """Count one event, and return the minute (from 1970); None if the limit is reached."""
+
+    def give_back(self, key: bytes, minute: int) -> None:
+        """Take back one event that was counted in this minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An event that the limit let through.
+
+    `counted_in` says when it was counted: in memory the minute from 1970, in Redis the second of
+    the monotonic clock. It is None if Redis was away, and the event passed without being counted.
+    """
+
+    key: bytes
+    counted_in: float | None
 
 
 class RateLimit:
@@ -98,24 +123,59 @@ class RateLimit:
         except Exception:
             raise SettingsError(_UNUSABLE) from None
 
-    async def allows(self, uid: str, today: date) -> bool:
-        """Count one event of a person unless the limit is reached, and return whether it may pass.
+    async def hit(self, uid: str, today: date) -> Hit | None:
+        """Count one event of a person, and return its hit; None if the limit is reached.
 
         If Redis is away the event passes, because a lost event is worse than one too many.
         """
         key = hmac.digest(self._secret, f"{today} {uid}".encode("utf-8", "surrogatepass"), "sha256")
-        if self._memory is not None:
-            return self._memory.hit(key)
-        return await asyncio.to_thread(self._hit_storage, key.hex())
+        if self._memory is None:
+            return await asyncio.to_thread(self._hit_storage, key)
+        minute = self._memory.hit(key)
+        return None if minute is None else Hit(key, minute)
 
-    def _hit_storage(self, key: str) -> bool:
+    async def give_back(self, hits: Iterable[Hit]) -> None:
+        """Take back the hits of events that could not be stored. Raises nothing.
+
+        In Redis, a hit stays counted if a new minute of the person has begun since, or will begin
+        within a second.
+        """
+        seconds: defaultdict[bytes, list[float]] = defaultdict(list)
+        for hit in hits:
+            if hit.counted_in is None:
+                continue
+            if self._memory is not None:
+                self._memory.give_back(hit.key, int(hit.counted_in))
+            else:
+                seconds[hit.key].append(hit.counted_in)
+        for key, counted in seconds.items():
+            await asyncio.to_thread(self._give_back_to_storage, key, counted)
+
+    def _hit_storage(self, key: bytes) -> Hit | None:
         if time.monotonic() < self._paused_until:
-            return True
+            return Hit(key, None)
         try:
-            return self._limiter.hit(_LIMIT, key)
+            return Hit(key, time.monotonic()) if self._limiter.hit(_LIMIT, key.hex()) else None
         except Exception as error:
             self._pause(error)
-            return True
+            return Hit(key, None)
+
+    def _give_back_to_storage(self, key: bytes, counted: Sequence[float]) -> None:
+        """Take back events of one key, of which each was counted at one of these seconds."""
+        now = time.monotonic()
+        if now < self._paused_until:
+            return
+        storage = cast(SlidingWindowCounterSupport, self._limiter.storage)
+        name, minute = _LIMIT.key_for(key.hex()), _LIMIT.get_expiry()
+        try:
+            *_, events, seconds_kept = storage.get_sliding_window(name, minute)
+            seconds_left = seconds_kept - minute  # It is kept for a minute more, as the last one.
+            began = now + seconds_left - minute - CLOCK_SECONDS
+            events = min(events, sum(second >= began for second in counted))
+            if events and seconds_left > LAST_SECONDS:
+                storage.acquire_sliding_window_entry(name, _LIMIT.amount, minute, -events)
+        except Exception as error:
+            self._pause(error)
 
     def _pause(self, error: Exception) -> None:
         self._paused_until = time.monotonic() + PAUSE_SECONDS
@@ -141,15 +201,20 @@ class _MemoryWindow:
         self._this_minute: Counter[bytes] = Counter()
         self._last_minute: Counter[bytes] = Counter()
 
-    def hit(self, key: bytes) -> bool:
+    def hit(self, key: bytes) -> int | None:
         minute, second = divmod(time.time(), 60)
         if minute != self._minute:
             self._last_minute = self._this_minute if minute == self._minute + 1 else Counter()
             self._minute, self._this_minute = int(minute), Counter()
         if is_full(self._last_minute[key], self._this_minute[key], second):
-            return False
+            return None
         self._this_minute[key] += 1
-        return True
+        return self._minute
+
+    def give_back(self, key: bytes, minute: int) -> None:
+        counted = {self._minute: self._this_minute, self._minute - 1: self._last_minute}.get(minute)
+        if counted and counted[key]:
+            counted[key] -= 1
 
 
 def is_full(last_minute: int, this_minute: int, second: float) -> bool:

@@ -18,6 +18,8 @@ import struct
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.reduction import DupFd
 from typing import Protocol
 
@@ -58,16 +60,26 @@ class SharedWindow:
     def __reduce__(self) -> tuple[type[SharedWindow], tuple[object]]:
         return SharedWindow, (DupFd(self._file),)
 
-    def hit(self, key: bytes) -> bool:
-        """Count one event, unless the limit is reached, and return whether it is counted."""
+    def hit(self, key: bytes) -> int | None:
+        """Count one event, and return the minute (from 1970); None if the limit is reached."""
+        with self._lock():
+            return self._hit(key[:_KEY_BYTES])
+
+    def give_back(self, key: bytes, minute: int) -> None:
+        """Take back one event that was counted in this minute, if its key still has a place."""
+        with self._lock():
+            self._give_back(key[:_KEY_BYTES], minute)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
         # The kernel releases this lock even if the process is killed.
         fcntl.lockf(self._file, fcntl.LOCK_EX)
         try:
-            return self._hit(key[:_KEY_BYTES])
+            yield
         finally:
             fcntl.lockf(self._file, fcntl.LOCK_UN)
 
-    def _hit(self, key: bytes) -> bool:
+    def _hit(self, key: bytes) -> int | None:
         minutes, second = divmod(time.time(), 60)
         minute = int(minutes)
         self._empty_old_places(minute)
@@ -77,9 +89,21 @@ class SharedWindow:
             last_minute = this_minute if counted == minute - 1 else 0
             this_minute = 0
         if is_full(last_minute, this_minute, second):
-            return False
+            return None
         _COUNTERS.pack_into(self._table, at, minute, this_minute + 1, last_minute)
-        return True
+        return minute
+
+    def _give_back(self, key: bytes, minute: int) -> None:
+        at = self._place_of(key)
+        if at is None:
+            return
+        counted, this_minute, last_minute = _COUNTERS.unpack_from(self._table, at)
+        # The key can have lost its place and found a new one: its count can then be zero.
+        if counted == minute and this_minute:
+            this_minute -= 1
+        elif counted == minute + 1 and last_minute:
+            last_minute -= 1
+        _COUNTERS.pack_into(self._table, at, counted, this_minute, last_minute)
 
     def _empty_old_places(self, minute: int) -> None:
         end = BUCKETS * _BUCKET_BYTES
@@ -94,14 +118,19 @@ class SharedWindow:
         buckets["keys"][old] = b""
         _MINUTE.pack_into(self._table, end, minute)
 
-    def _counters_of(self, key: bytes, minute: int) -> int:
-        """Return where the counters of a key are, after giving it a place if it has none."""
-        start = int.from_bytes(key[:4]) % BUCKETS * _BUCKET_BYTES
-        counters = start + KEYS_PER_BUCKET * _KEY_BYTES
+    def _place_of(self, key: bytes) -> int | None:
+        """Return where the counters of a key are, or None if it has no place."""
+        start, counters = _bucket_of(key)
         found = self._table.find(key, start, counters)
         # A match that begins in one key and ends in the next is as unlikely as two equal keys.
-        if found >= 0:
-            return counters + (found - start) // _KEY_BYTES * _COUNTERS.size
+        return None if found < 0 else counters + (found - start) // _KEY_BYTES * _COUNTERS.size
+
+    def _counters_of(self, key: bytes, minute: int) -> int:
+        """Return where the counters of a key are, after giving it a place if it has none."""
+        found = self._place_of(key)
+        if found is not None:
+            return found
+        start, counters = _bucket_of(key)
         place = min(range(KEYS_PER_BUCKET), key=lambda n: self._events(counters, n, minute))
         free, at = counters + place * _COUNTERS.size, start + place * _KEY_BYTES
         # In this order: if the process is killed in between, nobody gets another person's count.
@@ -117,6 +146,12 @@ class SharedWindow:
         if counted < minute - 1:
             return 0
         return int(this_minute) + (int(last_minute) if counted == minute else 0)
+
+
+def _bucket_of(key: bytes) -> tuple[int, int]:
+    """Return where the keys of a key's bucket begin, and where its counters begin."""
+    start = int.from_bytes(key[:4]) % BUCKETS * _BUCKET_BYTES
+    return start, start + KEYS_PER_BUCKET * _KEY_BYTES
 
 
 def _new_file() -> int:
