@@ -14,14 +14,16 @@ export interface LinkedClient {
 /** Returns a transport that sends events through the client's links, without its cache. */
 export function apolloTransport(client: LinkedClient): Transport {
   const link = new ApolloLink((operation) => client.link.request(withText(operation)));
-  return ({ query, variables }) =>
+  return ({ query, variables }, signal) =>
     new Promise((resolve, reject) => {
       const defaultContext = client.defaultContext as { readonly fetchOptions?: object } | undefined;
       // The page's address, which a browser would send as `Referer`, holds ids.
       const fetchOptions = { ...defaultContext?.fetchOptions, keepalive: true, referrerPolicy: "no-referrer" };
       const context = { ...defaultContext, fetchOptions };
       const answers = ApolloLink.execute(link, { query: gql(query), variables, context }, { client: client as never });
-      answers.subscribe({ next: (answer) => resolve(answer as Answer), error: reject, complete: () => resolve({}) });
+      const asked = answers.subscribe({ next: (answer) => resolve(answer as Answer), error: reject, complete: () => resolve({}) });
+      // A link that still waits, for example for a token, then sends nothing.
+      signal?.addEventListener("abort", () => asked.unsubscribe());
     });
 }
 

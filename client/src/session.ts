@@ -42,10 +42,10 @@ export const eventId = (): string =>
   // Adding 2^48 gives the hex digits a leading 1, whatever the clock says.
   (Date.now() + 2 ** 48).toString(16).replace(/.(.{8})/, "$1-") + "-7" + uuid().slice(15);
 
-/** Returns this tab's session id for today. It is made at the first call, and again after the UTC date has changed. */
-export function sessionId(): string {
+/** Returns this tab's session id for a UTC date, by default today. It is made at the first call of each date. */
+export function sessionId(date = utcDate()): string {
   const holder = claimSession();
-  if (holder.session?.date !== utcDate()) hold(holder, { id: uuid(), date: utcDate() });
+  if (holder.session?.date !== date) hold(holder, { id: uuid(), date });
   return holder.session!.id;
 }
 

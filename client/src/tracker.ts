@@ -6,7 +6,7 @@ import type { AppName, EventFields, EventType } from "./events.js";
 import { quietly } from "./quietly.js";
 import { routeTemplate } from "./route.js";
 import { claimSession, eventId, sessionId, utcDate } from "./session.js";
-import { type Answer, type EventInput, fetchTransport, type GetToken, type Operation, sendError, type Transport } from "./transport.js";
+import { type Answer, type EventInput, fetchTransport, type GetToken, inTime, type Operation, sendError, type Transport } from "./transport.js";
 
 /** The part of the current user that the tracker needs. `email` is compared with the internal list, and never sent. */
 export interface SignalUser {
@@ -119,7 +119,8 @@ export function trackerOf(options: () => TrackerOptions): Tracker & HookTracker 
       const BATCH_MS = 2_000;
       const refusal = refusalOf(options()) ?? (pending + queue.length < MAX_PENDING ? undefined : "overflow");
       if (refusal) return refusal;
-      queue.push({ input: inputOf(eventType, fields), date: utcDate(), email: options().getUser()?.email, type });
+      const date = utcDate();
+      queue.push({ input: inputOf(eventType, fields, date), date, email: options().getUser()?.email, type });
       timer ??= setTimeout(flush, BATCH_MS);
       globalThis.document?.addEventListener("visibilitychange", flushIfDue);
       flushIfDue();
@@ -127,14 +128,14 @@ export function trackerOf(options: () => TrackerOptions): Tracker & HookTracker 
     });
   };
 
-  const inputOf = (eventType: string, { entity, description }: LooseFields): EventInput => ({
+  const inputOf = (eventType: string, { entity, description }: LooseFields, date: string): EventInput => ({
     eventType,
     appName: options().appName,
     // "none" is not a route, so nothing is sent for it.
     route: quietly(() => routeTemplate(options().getRoute?.() || "none")),
     entityType: entity?.type,
     entityId: entity?.id,
-    sessionId: sessionId(),
+    sessionId: sessionId(date),
     // A copy, because the caller can change the description while the request waits.
     description: description && (JSON.parse(JSON.stringify(description)) as object),
     clientEventId: eventId(),
@@ -160,9 +161,19 @@ export function trackerOf(options: () => TrackerOptions): Tracker & HookTracker 
     const RETRY_AFTER_MS = 1_000;
     const total = events.length;
     pending += total;
-    for (let attempt = 0; ; attempt++) {
-      events = events.filter(maySend);
-      const failure = events[0] && (await attemptOf(events));
+    for (let attempt = 0; (events = events.filter(maySend))[0]; attempt++) {
+      let failure: object | undefined;
+      try {
+        const { transport, endpoint, getToken } = options();
+        const given = transport ? "" : getToken();
+        // There is no `await` before the request if the token is at hand.
+        const token = typeof given === "string" ? given : await inTime(() => given);
+        // The token can have taken long: the computer can have slept meanwhile.
+        events = events.filter(maySend);
+        failure = events[0] && (await attemptOf(events, transport ?? fetchTransport(endpoint, token)));
+      } catch (error) {
+        failure = Object(error) as object;
+      }
       if (!failure) break;
       const heals = mayHeal(failure);
       if (!heals || attempt === RETRIES) {
@@ -184,19 +195,15 @@ export function trackerOf(options: () => TrackerOptions): Tracker & HookTracker 
       return refusalOf(options()) ?? (options().getUser()?.email === email ? undefined : "user_changed");
     });
 
-  /** Makes one request, and returns what went wrong with it, if anything. */
-  const attemptOf = async (events: readonly Pending[]): Promise<object | undefined> => {
-    try {
-      const { transport, endpoint, getToken } = options();
-      const answer = await (transport ?? fetchTransport(endpoint, getToken))(operationOf(events.map((event) => event.input)));
-      events.forEach(({ type }, at) => {
-        const reason = reasonOf(answer, at);
-        if (reason) tell(options().onDrop ?? warn, type, plain(reason));
-      });
-      return failureOf(answer);
-    } catch (error) {
-      return Object(error) as object;
-    }
+  /** Makes one request, and returns what its answer says went wrong, if anything. */
+  const attemptOf = async (events: readonly Pending[], transport: Transport): Promise<object | undefined> => {
+    const operation = operationOf(events.map((event) => event.input));
+    const answer = await inTime((signal) => transport(operation, signal));
+    events.forEach(({ type }, at) => {
+      const reason = reasonOf(answer, at);
+      if (reason) tell(options().onDrop ?? warn, type, plain(reason));
+    });
+    return failureOf(answer);
   };
 
   // An error in `getUser` is not loading: `track` then reports it.

@@ -30,18 +30,32 @@ export interface Answer {
  *
  * It is called in the same turn as `track`, so that the request is under way before a navigation right after a click.
  * It rejects if there is no GraphQL answer. After an error with a `statusCode` below 500 (except 408, 425 and 429),
- * the tracker does not try again.
+ * the tracker does not try again. After ten seconds without an answer, the tracker aborts the signal, and counts the try
+ * as failed. From then on, the transport must not send the operation: the user or the date can have changed.
  */
-export type Transport = (operation: Operation) => Promise<Answer>;
+export type Transport = (operation: Operation, signal?: AbortSignal) => Promise<Answer>;
 
-type Token = string | null | undefined;
+export type Token = string | null | undefined;
 /** Returns the login token of the current user. Without a token, nothing can be sent. */
 export type GetToken = () => Token | Promise<Token>;
 
 /** Makes an error whose name says what happened, and whose status says whether trying again can help. */
 export const sendError = (name: string, statusCode: number): Error => Object.assign(new Error(name), { name, statusCode });
 
-const TIMEOUT_MS = 10_000;
+/** Returns what the work results in. After ten seconds it rejects, and aborts the signal that the work has. */
+export const inTime = <Result>(work: (signal: AbortSignal) => Result | Promise<Result>): Promise<Result> =>
+  new Promise((resolve, reject) => {
+    const TIMEOUT_MS = 10_000;
+    const aborter = new AbortController();
+    const timer = setTimeout(() => {
+      reject(sendError("TimeoutError", 504));
+      aborter.abort();
+    }, TIMEOUT_MS);
+    Promise.resolve(work(aborter.signal))
+      .then(resolve, reject)
+      .finally(() => clearTimeout(timer));
+  });
+
 // Browsers refuse keepalive requests once more than 64 KiB of bodies are under way for the whole page.
 const KEEPALIVE_BYTES = 60_000;
 let keptAlive = 0;
@@ -50,11 +64,8 @@ let keptAlive = 0;
  * Returns a transport that posts to a GraphQL endpoint with `authorization: JWT <token>`. Requests survive a navigation
  * and the closing of the tab.
  */
-export function fetchTransport(endpoint: string, getToken: GetToken): Transport {
-  return async (operation) => {
-    const given = getToken();
-    // There is no `await` before the request if the token is at hand.
-    const token = typeof given === "string" ? given : await given;
+export function fetchTransport(endpoint: string, token: Token): Transport {
+  return async (operation, signal) => {
     if (!token) throw sendError("NoToken", 401);
     const body = JSON.stringify(operation);
     const bytes = new Blob([body]).size;
@@ -67,7 +78,7 @@ export function fetchTransport(endpoint: string, getToken: GetToken): Transport 
         body,
         keepalive: kept > 0,
         referrerPolicy: "no-referrer", // The page's address holds ids.
-        signal: AbortSignal.timeout?.(TIMEOUT_MS),
+        signal: signal ?? null,
       });
       if (response.status >= 400) throw sendError(`Http${response.status}`, response.status);
       return (await response.json()) as Answer;

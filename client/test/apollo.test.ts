@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { afterEach, beforeEach, describe, it, mock } from "node:test";
 
 import { ApolloClient, ApolloLink, gql, HttpLink, InMemoryCache } from "@apollo/client";
+import { setContext } from "@apollo/client/link/context";
 import { createPersistedQueryLink } from "@apollo/client/link/persisted-queries";
 
 import { apolloTransport } from "../src/apollo.js";
@@ -108,6 +109,23 @@ describe(`the Apollo transport, version ${version}`, () => {
     own.track("journey_create_clicked");
     await settle();
     assert.deepEqual(drops, ["journey_create_clicked rate_limited"]);
+  });
+
+  it("sends nothing after ten seconds, when a link has waited for a token", async () => {
+    const requests = recordFetch(stored);
+    let give = (_: object): void => undefined;
+    let asked = 0;
+    // Only the first token takes long.
+    const slow = setContext(() => (asked++ ? {} : new Promise<object>((resolve) => (give = resolve))));
+    const { tracker: own, errors } = trackerOf(clientOf(slow.concat(http())));
+    own.track("journey_create_clicked");
+    await wait(10_000);
+    give({});
+    await settle();
+    assert.equal(requests.length, 0);
+    await wait(2_000);
+    assert.equal(requests.length, 1);
+    assert.deepEqual(errors, []);
   });
 
   it("reports links that answer nothing", async () => {

@@ -267,6 +267,23 @@ describe("a failure", () => {
     });
   }
 
+  it("takes its session id and its date from one moment, even if midnight comes in between", async () => {
+    const requests = recordFetch();
+    const heard = tracker();
+    mock.timers.setTime(Date.parse("2026-11-25T23:59:59.999Z"));
+    const description = {
+      language: "French",
+      toJSON: () => {
+        mock.timers.setTime(Date.parse("2026-11-26T00:00:00.000Z"));
+        return { language: "French" };
+      },
+    };
+    heard.tracker.track("ai_translation_language_picked", { entity: JOURNEY, description });
+    await settle();
+    assert.equal(requests.length, 0);
+    assert.deepEqual(heard.drops, ["ai_translation_language_picked expired"]);
+  });
+
   it("of the app's own callbacks stays inside", async () => {
     recordFetch(status(400));
     const { track } = tracker({ onDrop: offline, onError: offline, getUser: () => null }).tracker;
@@ -307,6 +324,111 @@ describe("a failure", () => {
     tracker({ ...silent, getUser: () => null }).tracker.track("journey_create_clicked");
     await settle();
     assert.deepEqual(lines, [["signal: ai_translation_language_picked: Error"], ["signal: (other): Error"]]);
+  });
+});
+
+describe("a token that takes long", () => {
+  const EMAIL = { email: "user@example.org" };
+  const changes: [string, TrackerOptions["getUser"], string][] = [
+    ["nobody is there", () => null, "no_user"],
+    ["an internal user is there", () => ({ email: "boss@example.org" }), "internal_user"],
+    ["another user is there", () => ({ email: "other@example.org" }), "user_changed"],
+    ["the UTC date is another one", () => EMAIL, "expired"],
+  ];
+  for (const [name, getUser, reason] of changes) {
+    for (const batch of [false, true]) {
+      it(`is not used${batch ? " for a batch" : ""} if ${name} by then`, async () => {
+        const requests = recordFetch();
+        const user = mock.fn<TrackerOptions["getUser"]>(() => EMAIL);
+        let give = (_: string): void => undefined;
+        const getToken = mock.fn(() => new Promise<string>((resolve) => (give = resolve)));
+        const heard = tracker({ batch, getUser: user, getToken } as Partial<TrackerOptions>);
+        for (let event = 0; event < 2; event++) heard.tracker.track("journey_create_clicked");
+        await wait(2_000);
+        // The computer sleeps: its clock goes on, and no timer fires.
+        if (reason === "expired") mock.timers.setTime(Date.parse("2026-11-26T01:00:00Z"));
+        user.mock.mockImplementation(getUser);
+        give("t.of.another");
+        await settle();
+        assert.equal(requests.length, 0);
+        const dropped = batch ? 2 : 1; // Each single event waits for a token of its own.
+        assert.deepEqual([heard.drops, heard.errors], [Array<string>(dropped).fill(`journey_create_clicked ${reason}`), []]);
+        assert.equal(getToken.mock.callCount(), batch ? 1 : 2);
+      });
+    }
+  }
+
+  it("is asked for again after ten seconds, and is not used when it comes after all", async () => {
+    const requests = recordFetch();
+    const gives: ((token: string) => void)[] = [];
+    const heard = tracker({ getToken: () => new Promise<string>((resolve) => gives.push(resolve)) });
+    heard.tracker.track("journey_create_clicked");
+    await wait(9_999);
+    assert.equal(gives.length, 1);
+    await wait(1);
+    await wait(2_000);
+    assert.equal(gives.length, 2);
+    gives[0]!("first");
+    await settle();
+    assert.equal(requests.length, 0);
+    gives[1]!("second");
+    await settle();
+    assert.deepEqual(requests.map((each) => each.init.headers["authorization"]), ["JWT second"]);
+    assert.deepEqual([heard.drops, heard.errors], [[], []]);
+  });
+
+  it("is given up after four tries, and makes room for other events", async () => {
+    const requests = recordFetch();
+    const getToken = mock.fn(() => new Promise<string>(() => undefined));
+    const heard = tracker({ getToken });
+    for (let event = 0; event < 201; event++) heard.tracker.track("journey_create_clicked");
+    assert.deepEqual(heard.drops, ["journey_create_clicked overflow"]);
+    for (let turn = 0; turn < 10; turn++) await wait(RETRIES_OVER);
+    assert.equal(getToken.mock.callCount(), 4 * 200);
+    assert.deepEqual(heard.errors, Array<string>(200).fill("journey_create_clicked TimeoutError"));
+    heard.tracker.track("journey_create_clicked");
+    assert.equal(heard.drops.length, 1);
+    assert.equal(requests.length, 0);
+  });
+});
+
+describe("a transport that does not answer", () => {
+  it("is told so after ten seconds, and tried again", async () => {
+    const signals: AbortSignal[] = [];
+    const transport: TrackerOptions["transport"] = (_, signal) => {
+      signals.push(signal!);
+      return signals.length === 1 ? new Promise(() => undefined) : Promise.resolve({ data: {} });
+    };
+    const heard = tracker({ endpoint: undefined, getToken: undefined, transport } as Partial<TrackerOptions>);
+    heard.tracker.track("journey_create_clicked");
+    await wait(9_999);
+    assert.deepEqual(signals.map((each) => each.aborted), [false]);
+    await wait(1);
+    await wait(2_000);
+    await wait(RETRIES_OVER); // What was answered is not told.
+    assert.deepEqual(signals.map((each) => each.aborted), [true, false]);
+    assert.deepEqual([heard.drops, heard.errors], [[], []]);
+  });
+
+  it("is given up after four tries, and makes room for other events", async () => {
+    const transport = mock.fn(() => new Promise<never>(() => undefined));
+    const heard = tracker({ endpoint: undefined, getToken: undefined, transport } as Partial<TrackerOptions>);
+    for (let event = 0; event < 201; event++) heard.tracker.track("journey_create_clicked");
+    assert.deepEqual(heard.drops, ["journey_create_clicked overflow"]);
+    for (let turn = 0; turn < 10; turn++) await wait(RETRIES_OVER);
+    assert.equal(transport.mock.callCount(), 4 * 200);
+    assert.deepEqual(heard.errors, Array<string>(200).fill("journey_create_clicked TimeoutError"));
+    heard.tracker.track("journey_create_clicked");
+    assert.equal(heard.drops.length, 1);
+  });
+
+  it("is aborted if it is a fetch", async () => {
+    const requests = recordFetch(() => new Promise<Response>(() => undefined), stored);
+    tracker().tracker.track("journey_create_clicked");
+    await wait(10_000);
+    await wait(2_000);
+    assert.deepEqual(requests.map((each) => each.init.signal?.aborted), [true, false]);
+    assert.equal(input(requests[0]).clientEventId, input(requests[1]).clientEventId);
   });
 });
 
