@@ -117,7 +117,7 @@ class Database:
 
     def _open(self, kind: type[AnyConnection]) -> AnyConnection:
         with safe_errors():
-            return kind.connect(
+            connection = kind.connect(
                 self.url,
                 autocommit=True,
                 connect_timeout=10,
@@ -139,6 +139,28 @@ class Database:
                     " -c citus.all_modifications_commutative=on"
                 ),
             )
+            try:
+                wait_for_the_disk(connection)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+
+def wait_for_the_disk(connection: Connection) -> None:
+    """Let each commit of this session wait until it is on the disk. Raises psycopg.Error.
+
+    `synchronous_commit = off`, which a server, a database or a login can be set to, would lose
+    acknowledged events if PostgreSQL were killed. All other values wait for this server's disk, and
+    differ in what they ask of standbys, so those stay. An option of the connection would be `on`
+    for everybody, and would take `remote_apply` from an operator. So this asks the server, which
+    costs a new connection one round trip. Any value is set anew, because a reload of the server's
+    settings does not change what a session has set itself.
+    """
+    connection.execute(
+        "select set_config('synchronous_commit',"
+        " coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), false)"
+    )
 
 
 def open_database(settings: Settings) -> Database:

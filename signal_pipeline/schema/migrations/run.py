@@ -10,7 +10,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import NullPool, create_engine, exc
 
-from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.database import Connection, Database, wait_for_the_disk
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def alembic_upgrade(database: Database) -> Iterator[tuple[Connection, Callable[[
     # With a creator, psycopg reads the URL: SQLAlchemy reads sockets and options differently.
     engine = create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(database.url, options="-c timezone=UTC"),
+        creator=lambda: _connect(database.url),
         poolclass=NullPool,
         hide_parameters=True,
     )
@@ -38,3 +38,11 @@ def alembic_upgrade(database: Database) -> Iterator[tuple[Connection, Callable[[
         if isinstance(error.orig, psycopg.Error):
             raise error.orig from None
         raise
+
+
+def _connect(url: str) -> Connection:
+    connection = psycopg.connect(url, options="-c timezone=UTC")
+    wait_for_the_disk(connection)
+    # SQLAlchemy expects a connection outside of a transaction. The setting survives the commit.
+    connection.commit()
+    return connection
