@@ -21,7 +21,8 @@ from bench.measure import Stopwatch
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import data_folder, start_embedded
+from signal_pipeline.postgres.embedded import start_embedded
+from signal_pipeline.postgres.embedded_folders import data_folder
 from signal_pipeline.postgres.urls import with_database
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.schema.migrate import migrate

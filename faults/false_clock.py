@@ -13,7 +13,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from signal_pipeline.postgres.embedded import data_folder, start_embedded, wheel_program
+from signal_pipeline.postgres.embedded import start_embedded, wheel_program
+from signal_pipeline.postgres.embedded_folders import data_folder
 from signal_pipeline.settings import load_settings
 
 # Python's `time.sleep` waits for an instant of the monotonic clock, and the library cannot do that.

@@ -17,13 +17,8 @@ import psycopg
 from faults.leak_inputs import ALERTS, API_KEY, GATEWAY_SECRET, SECRET
 from faults.wire import free_port, wait_until_up
 from faults.world import PATIENCE_SECONDS, FaultFoundError, StuckError
-from signal_pipeline.postgres.embedded import (
-    DATABASE,
-    data_folder,
-    running_url,
-    start_embedded,
-    wheel_program,
-)
+from signal_pipeline.postgres.embedded import DATABASE, running_url, start_embedded, wheel_program
+from signal_pipeline.postgres.embedded_folders import data_folder
 from signal_pipeline.postgres.urls import with_database
 
 COMMAND = [sys.executable, "-c", "from signal_pipeline.cli import main; main()"]

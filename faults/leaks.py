@@ -43,7 +43,8 @@ from faults.wire import Client, Gateway
 from faults.world import FaultFoundError
 from signal_pipeline.dagster.home import DAGSTER_DATABASE
 from signal_pipeline.ingest.spool_files import waiting_files
-from signal_pipeline.postgres.embedded import DATABASE, data_folder
+from signal_pipeline.postgres.embedded import DATABASE
+from signal_pipeline.postgres.embedded_folders import data_folder
 from signal_pipeline.settings import Settings
 
 # Compressed or packed values could hide a mark.

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from signal_pipeline.postgres.database import Connection, open_database
-from signal_pipeline.postgres.embedded import data_folder
+from signal_pipeline.postgres.embedded_folders import data_folder
 from signal_pipeline.settings import Settings, load_settings
 
 SECRET = "a-secret-for-faults-of-more-than-32-bytes"  # noqa: S105 # pragma: allowlist secret - of a database that is thrown away

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from signal_pipeline.dagster.home import DAGSTER_DATABASE
 from signal_pipeline.postgres.database import Connection
-from signal_pipeline.postgres.embedded import data_folder
+from signal_pipeline.postgres.embedded_folders import data_folder
 
 SIZES = """
 select pg_database_size(current_database()), pg_database_size(%s),

@@ -31,14 +31,19 @@ def any_process_left(folder: Path) -> bool:
     )
 
 
+def has_postmaster(folder: Path) -> bool:
+    """True if the pid file names a server that works on this data, perhaps one that is starting."""
+    try:
+        first = (folder / "postmaster.pid").read_text().partition("\n")[0].strip()
+    except FileNotFoundError:
+        return False
+    return first.isdigit() and is_server(int(first), folder)
+
+
 def forget_stale_postmaster(folder: Path) -> None:
     """Remove the pid file unless it names a server that works on this data."""
-    file = folder / "postmaster.pid"
-    if not file.exists():
-        return
-    first = file.read_text().partition("\n")[0].strip()
-    if not first.isdigit() or not is_server(int(first), folder):
-        file.unlink()
+    if not has_postmaster(folder):
+        (folder / "postmaster.pid").unlink(missing_ok=True)
 
 
 def _works_in(process: psutil.Process, folder: Path) -> bool:
@@ -53,6 +58,6 @@ def _works_in(process: psutil.Process, folder: Path) -> bool:
         try:
             return Path(process.cwd()) == folder.resolve()
         except psutil.AccessDenied:
-            return str(folder) in process.cmdline()
+            return str(folder.resolve()) in process.cmdline()
     except (psutil.Error, OSError):
         return False

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Literal
 
 from signal_pipeline.catalogue.load import EventType
@@ -18,6 +17,7 @@ from signal_pipeline.days.coverage import days_note, read_coverage
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, DatabaseError, open_database
+from signal_pipeline.postgres.embedded_folders import data_folder
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.models import Models, load_models
 from signal_pipeline.settings import Settings
@@ -83,7 +83,10 @@ def read_usage(settings: Settings) -> Usage:
 
     Without a database, or if it cannot answer, the result has a note that says why.
     """
-    if settings.database_url is None and not _has_embedded_data(settings.home_path):
+    if (
+        settings.database_url is None
+        and not (data_folder(settings.home_path) / "PG_VERSION").exists()
+    ):
         return Usage(
             None, ["there is no database yet, so it is not known which event types are used"]
         )
@@ -103,14 +106,6 @@ def read_usage(settings: Settings) -> Usage:
             else str(error)
         )
         return Usage(None, [f"it is not known which event types are used: {reason}"])
-
-
-def _has_embedded_data(home: Path) -> bool:
-    try:
-        from signal_pipeline.postgres.embedded import data_folder
-    except ModuleNotFoundError:  # The extra `embedded` is not installed.
-        return False
-    return (data_folder(home) / "PG_VERSION").exists()
 
 
 def _usage(connection: Connection, models: Models) -> Usage:

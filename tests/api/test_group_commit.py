@@ -20,7 +20,7 @@ from signal_pipeline.api.spooling_ingest import Answer
 from signal_pipeline.events.event import Drop
 from signal_pipeline.ingest.books import ACCEPTED, Outcome
 from signal_pipeline.postgres.database import DatabaseError, DatabaseUnreachableError
-from signal_pipeline.postgres.embedded import EmbeddedError
+from signal_pipeline.postgres.embedded_folders import EmbeddedError
 
 
 class Ingest:

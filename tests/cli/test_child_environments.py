@@ -66,8 +66,12 @@ HOLD = (
 )
 # Like versions that passed their environment on.
 OLD = """
+import atexit
+def start(server):
+    server.start()
+    atexit.unregister(server._cleanup)
 embedded.wheel.pgexec = embedded.pgexec
-embedded._restart_without_secrets = lambda *_: None
+embedded._start, embedded._restart_if_older = start, lambda *_: None
 """
 
 

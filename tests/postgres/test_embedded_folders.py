@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from signal_pipeline.postgres import embedded
-from signal_pipeline.postgres.embedded import EmbeddedError, data_folder, start_embedded
+from signal_pipeline.postgres.embedded import start_embedded
+from signal_pipeline.postgres.embedded_folders import EmbeddedError, data_folder
 
 
 def test_data_of_another_major_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
@@ -19,7 +20,7 @@ def test_data_of_another_major_version_is_refused_with_what_to_do(tmp_path: Path
     assert [path.name for path in (tmp_path / "postgres").iterdir()] == ["PG_VERSION"]
 
 
-@pytest.mark.parametrize("name", ["a\nb", "a\tb", "caf\udce9"])
+@pytest.mark.parametrize("name", ["a\nb", "a\tb", "caf\udce9", 'a"b', "a$b", "a`b", "a\\b"])
 def test_a_folder_that_the_server_cannot_use_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(EmbeddedError, match="^SIGNAL_HOME: ") as refused:
         start_embedded(tmp_path / name)
