@@ -183,14 +183,17 @@ def test_a_server_that_an_older_version_left_open_is_started_again(
         _end_servers(folder / name)
 
 
-def test_the_second_user_of_a_machine_starts_a_server_too(folder: Path, hold: Hold) -> None:
+@pytest.mark.parametrize("name", ["h", LONG], ids=["short", "long"])
+def test_the_second_user_of_a_machine_starts_a_server_too(
+    folder: Path, hold: Hold, name: str
+) -> None:
     """The wheel's lock is a file that belongs to the first one."""
     psql_as_nobody("--version")
-    shared, home = folder / "tmp", folder / "h"
+    shared, home = folder / "tmp", folder / name
     shared.mkdir()
     shared.chmod(0o1777)
     (shared / ".lockfile").touch(0o644)
-    home.mkdir()
+    home.mkdir(parents=True)
     os.chown(home, pwd.getpwnam("nobody").pw_uid, -1)
     process = hold(home, AS_NOBODY, TMPDIR=str(shared), XDG_RUNTIME_DIR=None)
     url = url_of(process)
