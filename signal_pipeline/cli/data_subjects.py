@@ -153,10 +153,9 @@ def _entity_subject(settings: Settings, entity_type: str, entity_id: str) -> Sub
 
 
 def _notes_on_id(settings: Settings, entity: tuple[str, str] | None) -> list[str]:
-    """Return a note on an id that the catalogue refuses today.
+    """Return a note on an id that the catalogue refuses today, or that others can have shared.
 
-    Such an id is no reason to refuse an erasure: the format can have been wider when the id was
-    stored.
+    Neither is a reason to refuse an erasure: the format can have been wider when the id was stored.
     """
     from signal_pipeline.catalogue.load import load_catalogue
 
@@ -165,8 +164,15 @@ def _notes_on_id(settings: Settings, entity: tuple[str, str] | None) -> list[str
     catalogue = load_catalogue(settings.catalogue)
     kind = catalogue.entity_types[entity[0]]
     id_format = re.compile(catalogue.id_formats[kind.id_format])
-    if is_entity_id(stored_spelling(entity[1]), id_format):
-        return []
+    stored = stored_spelling(entity[1])
+    if is_entity_id(stored, id_format):
+        capitals = stored_spelling(stored.upper())
+        if stored != stored.lower() or capitals == stored or not is_entity_id(capitals, id_format):
+            return []
+        return [
+            f"earlier versions of Signal stored each {kind.name} whose id differs from this one"
+            " only in capitals under this id too, so old events of others can be among these"
+        ]
     return [
         f"the id is not the id of a {kind.name} by today's catalogue: only events that were stored"
         " under an earlier catalogue can have it; check that it is typed right"

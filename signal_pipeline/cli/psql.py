@@ -41,10 +41,12 @@ _VARIABLES = {
     for option in pq.Conninfo.get_defaults()
     if option.envvar
 }
-# The parts of a URL that are secrets, from the same list: libpq never shows them.
-_SECRETS = {
+# The parts of a URL that are secrets: those that the same list calls passwords, and two more with
+# which one can log in.
+_SECRETS = {"scram_client_key", "scram_server_key"} | {
     option.keyword.decode() for option in pq.Conninfo.get_defaults() if option.dispchar == b"*"
 }
+_KEY_PASSWORD = "sslpassword"  # noqa: S105 - the name of the part
 
 
 class ReaderError(SignalError):
@@ -57,7 +59,13 @@ def sql(as_json: Json = False) -> None:
     Without a terminal or psql, or with --json, prints the URL of that role.
     """
     settings = load_settings()
-    url = reader_url(open_database(settings))
+    database = open_database(settings)
+    url = reader_url(database)
+    if _KEY_PASSWORD in read_url(database.url):
+        console.say(
+            f"the URL lacks {_KEY_PASSWORD}, the password of the TLS key: add it, or give the"
+            " reader a key without a password"
+        )
     terminal = console.is_terminal(sys.stdin) and console.is_terminal(sys.stdout)
     if terminal and not as_json and (code := open_psql(url)) is not None:
         raise typer.Exit(code)
@@ -78,11 +86,14 @@ def reader_url(database: Database) -> str:
 
     Raises ReaderError if the reader cannot log in, and DatabaseError if nobody can.
     """
-    parts = {name: value for name, value in read_url(database.url).items() if name not in _SECRETS}
-    reader = {**parts, "user": ROLE}
+    parts = read_url(database.url)
+    shown = {name: value for name, value in parts.items() if name not in _SECRETS}
+    reader = write_url({**shown, "user": ROLE})
+    # Without its password, the TLS key could not be read.
+    key = {name: value for name, value in parts.items() if name == _KEY_PASSWORD}
     try:
-        with psycopg.connect(write_url(reader), connect_timeout=5):
-            return write_url(reader)
+        with psycopg.connect(write_url({**shown, **key, "user": ROLE}), connect_timeout=5):
+            return reader
     except psycopg.OperationalError:
         with database.connect():
             pass  # The server is up, so it refuses only the reader.

@@ -17,10 +17,11 @@ from signal_pipeline.events.private_texts import (
     is_place,
     is_private_number,
     is_private_text,
+    is_user_agent,
 )
 from signal_pipeline.events.readings import readings
 
-# Everything private in a text has one of these signs or a digit.
+# Everything private in a text has one of these signs, a digit, or a slash before one.
 _SIGN = re.compile("[@:.%&\\\\?+(=\u0080-\U0010ffff]")
 # A key of JSON inside a text; its quotes can be escaped any number of times.
 _JSON_KEY = re.compile(r'"([^"\\:{}]{1,64})\\*"\s*:')
@@ -55,7 +56,7 @@ def holds_pii(value: object) -> bool:
 def _text_holds_pii(text: str) -> bool:
     """Return whether a text, in any of its `readings`, is private or holds a private JSON key."""
     if not _SIGN.search(text):
-        return is_private_number(text)
+        return is_private_number(text) or is_user_agent(text)
     return any(is_private_text(form) or _holds_json_key(form) for form in readings(text))
 
 

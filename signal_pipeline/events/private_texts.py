@@ -159,9 +159,14 @@ def is_private_text(text: str) -> bool:
         )
         or ("?" in text and _QUERY.search(text))
         or ("://" in text and _URL_PARTS.search(text))
-        or ("/" in text and _USER_AGENT.search(text))
+        or is_user_agent(text)
         or is_private_number(text)
     )
+
+
+def is_user_agent(text: str) -> bool:
+    """Return whether a text holds a user agent, or a part of one that tells much."""
+    return ("/" in text or "(" in text) and _USER_AGENT.search(text) is not None
 
 
 def holds_address(text: str) -> bool:

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 _DECODINGS = 3
 
 # A character reference of HTML, by name or number (with as many digits as Python converts), and an
-# escape of JSON inside JSON.
+# escape of JSON inside JSON. JSON can also have a slash as `\/`, as PHP writes it.
 _REFERENCE = re.compile(r"&(?:#[0-9]{1,4000}|#[xX][0-9A-Fa-f]{1,4000}|[A-Za-z]{2,32});?")
 _ESCAPE = re.compile(r"(?<!\\)\\++u([0-9A-Fa-f]{4})")
 # Characters that are invisible although not in the category "Cf": joiners, fillers, variation
@@ -43,6 +43,7 @@ def readings(text: str) -> Iterator[str]:
             decoded = _REFERENCE.sub(lambda found: unescape(found[0]), decoded)
         if "\\" in decoded:
             decoded = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), decoded)
+            decoded = decoded.replace("\\/", "/")
         if decoded == text:
             return
         if plain not in (text, decoded):

@@ -200,9 +200,10 @@ def _start(server: PostgresServer) -> None:
                 # If pg_ctl were cut short, a server would start that nobody knows of.
                 with signals_held_back():
                     _control(server, "-t", "10", "-o", _options(server), "-l", server.log, "start")
-                continue
             except subprocess.SubprocessError:
                 alone = 0 if any_process_left(folder) else alone + 1
+        if _ready_url(folder) is not None:
+            return
         if time.monotonic() > give_up or alone > 1:
             raise EmbeddedError(f"the embedded PostgreSQL does not start: its log is {server.log}")
         time.sleep(1)

@@ -44,7 +44,8 @@ def refuse_unusable_name(folder: Path) -> None:
     if _UNUSABLE_LETTER.search(str(folder)) or _UNUSABLE_LETTER.search(str(folder.resolve())):
         raise EmbeddedError(
             'SIGNAL_HOME: PostgreSQL cannot use a folder whose name holds ", $, `, \\ or a control'
-            " character, or is not UTF-8: choose another"
+            " character, or is not UTF-8: choose another, or rename the folder while no process of"
+            " Signal runs"
         )
 
 

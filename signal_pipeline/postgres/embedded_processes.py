@@ -56,7 +56,8 @@ def _works_in(process: psutil.Process, folder: Path) -> bool:
         if "postgres" not in process.name():
             return False
         try:
-            return Path(process.cwd()) == folder.resolve()
+            # A path can be written in several ways, for example in other capitals on macOS.
+            return Path(process.cwd()).samefile(folder)
         except psutil.AccessDenied:
             return str(folder.resolve()) in process.cmdline()
     except (psutil.Error, OSError):

@@ -116,8 +116,9 @@ def test_an_erasure_names_what_earlier_versions_stored_in_lower_case(
         assert left == [(former,)]
     done = there(former)
     assert "1 event(s)" in done.stderr
+    assert "only in capitals under this id too" in done.stderr
     assert "in lower case" not in done.stderr
-    assert "in lower case" not in there(entity).stderr
+    assert "only in capitals" not in there(entity).stderr
 
 
 def test_an_entity_of_an_earlier_format_is_erased(

@@ -125,6 +125,8 @@ def test_ids_and_tokens_go(segment: str) -> None:
         "GB82 WEST 1234 5698 7654 32",
         "geo:48.20820,16.37380",
         "48.2082,16.3738",
+        "5.0 (Linux; Android 15; Pixel 9)",
+        "Dalvik%2F2.1.0 (Linux; U; Android 11; Pixel)",
     ],
 )
 def test_what_a_description_may_not_hold_goes(segment: str) -> None:

@@ -145,6 +145,14 @@ USER_AGENTS = (
     "AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148",
     "Version/18.6 Mobile/15E148 Safari/604.1",
     "5.0 (X11; Linux x86_64) in Gecko/20100101",
+    # Parts without a slash, without any other sign, and with JSON's own escape
+    "(Linux; Android 15; Pixel 9",
+    "(Windows NT 10.0; Win64; x64)",
+    "(iPhone; CPU iPhone OS 17_0 like Mac OS X)",
+    "Gecko/20100101 Firefox/140",
+    "Dalvik/2",
+    r"AppleWebKit\/605.1.15 Version\/18.6 Mobile\/15E148 Safari\/604.1",
+    r"Mozilla\/4.0 [compatible]",
 )
 PRIVATE = (*CARDS, *IBANS, *PHONES, *MACS, *PLACES, *URLS, *USER_AGENTS)
 ORDINARY = (
