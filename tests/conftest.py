@@ -28,6 +28,7 @@ from support.bundle import SignalBundle
 from support.cluster import CLUSTER_URL, copied_database, create_cluster_database
 from support.days import days_ago, wait_out_midnight
 from support.logs import end_of, open_logs
+from support.memory import folder_in_memory
 from support.parallel import ByPart, slow_first
 
 from signal_pipeline.ingest.pipeline import Ingest
@@ -229,7 +230,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
 
         def url_of(kind: str) -> str:
             if kind not in started:
-                folder = tmp_path_factory.mktemp(kind)
+                memory = folder_in_memory()
+                folder = memory / kind if memory else tmp_path_factory.mktemp(kind)
+                folder.mkdir(exist_ok=True)
                 if kind == "citus":
                     assert CLUSTER_URL is not None
                     started[kind] = CLUSTER_URL
