@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import takewhile
 from typing import Any
 
 import dagster as dg
@@ -191,7 +192,7 @@ def own_location(context: dg.SensorEvaluationContext) -> str | None:
 
 def running_and_failed(
     instance: dg.DagsterInstance, connection: Connection, ours: OwnRuns, job: str, since: datetime
-) -> tuple[list[dg.DagsterRun], list[dg.RunRecord]]:
+) -> tuple[list[dg.RunRecord], list[dg.RunRecord]]:
     """Return our runs of a job that have not ended, and those that have failed since `since`.
 
     Cancelled runs count as failed. A run that somebody marked as failed while its process goes on
@@ -202,7 +203,14 @@ def running_and_failed(
     alive = living_runs(connection, [record.dagster_run.run_id for record in ended])
     running += [record for record in ended if record.dagster_run.run_id in alive]
     failed = [record for record in ended if record.dagster_run.run_id not in alive]
-    return [record.dagster_run for record in running], failed
+    return running, failed
+
+
+def ended_at(record: dg.RunRecord) -> datetime:
+    """Return when a run ended, in UTC. A tag that the run gets later does not move this time."""
+    if record.end_time is None:  # The run was stored as one that has ended.
+        return record.update_timestamp.astimezone(UTC)
+    return datetime.fromtimestamp(record.end_time, UTC)
 
 
 def failed_days(failed: Iterable[dg.RunRecord], models: Models) -> list[FailedRun]:
@@ -212,8 +220,7 @@ def failed_days(failed: Iterable[dg.RunRecord], models: Models) -> list[FailedRu
         run, days = record.dagster_run, days_of(record.dagster_run)
         if days is None or run.tags.get(MODELS_TAG, models.digest) != models.digest:
             continue
-        ended_at = record.update_timestamp.astimezone(UTC)
-        found.append(FailedRun(*days, ended_at, named_days(run), named_rollups(run)))
+        found.append(FailedRun(*days, ended_at(record), named_days(run), named_rollups(run)))
     return found
 
 
@@ -224,12 +231,9 @@ def failures_in_a_row(
 
     At most `most` times are returned.
     """
-    ends: list[datetime] = []
-    for record in ours.records(instance, limit=most, job_name=job):
-        if record.dagster_run.status not in FAILED:
-            break
-        ends.append(record.update_timestamp.astimezone(UTC))
-    return ends
+    newest = ours.records(instance, limit=most, job_name=job)
+    failed = takewhile(lambda each: each.dagster_run.status in FAILED, newest)
+    return [ended_at(each) for each in failed]
 
 
 def materialized_days(

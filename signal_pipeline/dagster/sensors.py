@@ -167,7 +167,7 @@ def build_stale_rollups_sensor(
                 context.instance, connection, ours, job, now - ATTEMPTS_WINDOW
             )
         failed = failed_days(ended, models)
-        taken = [days for run in running if (days := days_of(run))]
+        taken = [days for each in running if (days := days_of(each.dagster_run))]
         requests = range_requests(stale, taken, failed, now)
         if not requests:
             return dg.SkipReason(_skip_reason(stale, given_up(stale, failed, now)))

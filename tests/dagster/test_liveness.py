@@ -129,7 +129,8 @@ def test_marked_as_failed_but_alive(
 
     def known() -> tuple[list[str], list[str]]:
         running, failed = running_and_failed(stored, connection, ours, "rollups_job", since)
-        return [each.run_id for each in running], [each.dagster_run.run_id for each in failed]
+        first, second = ([each.dagster_run.run_id for each in part] for part in (running, failed))
+        return first, second
 
     stored.report_run_failed(run)
     assert status_of(stored, run) == dg.DagsterRunStatus.FAILURE
