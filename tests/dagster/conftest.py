@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import yaml
+from support.alerts import SetClock
 from support.cluster import copied_database
 from support.dagster import Run
 from support.ticks import AddRun, Tick
@@ -168,3 +170,22 @@ def add_run(instance: dg.DagsterInstance, defs: dg.Definitions, connection: Conn
         return instance.create_run_for_job(defs.resolve_job_def(job), tags=known, status=status)
 
     return add
+
+
+@pytest.fixture
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
+    """Sets the clock so many seconds ahead of the right time; it can be that of the runs alone."""
+    right_time = time.time
+
+    def set_ahead(seconds: float, *, of_runs_alone: bool = False) -> None:
+        def now() -> float:
+            return right_time() + seconds
+
+        monkeypatch.setattr("dagster._time._mockable_get_current_timestamp", now)
+        monkeypatch.setattr(
+            "dagster._time._mockable_get_current_datetime",
+            lambda: datetime.fromtimestamp(now(), UTC),
+        )
+        monkeypatch.setattr("time.time", right_time if of_runs_alone else now)
+
+    return set_ahead

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 import pytest
-from support.alerts import APP, NO_RETRY, SetClock, Tell, Tick, ended_well, start_run
+from support.alerts import APP, NO_RETRY, Tell, Tick, ended_well, start_run
 from support.inbox import Inbox, open_inbox
 
 from signal_pipeline.dagster.run_locks import lock_space
@@ -120,22 +118,3 @@ def tell(tick: Tick, box: Inbox, fail: Callable[..., dg.DagsterRun]) -> Tell:
         return box.titles()
 
     return fail_for_good
-
-
-@pytest.fixture
-def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
-    """Sets the clock so many seconds ahead of the right time; it can be that of the runs alone."""
-    right_time = time.time
-
-    def set_ahead(seconds: float, *, of_runs_alone: bool = False) -> None:
-        def now() -> float:
-            return right_time() + seconds
-
-        monkeypatch.setattr("dagster._time._mockable_get_current_timestamp", now)
-        monkeypatch.setattr(
-            "dagster._time._mockable_get_current_datetime",
-            lambda: datetime.fromtimestamp(now(), UTC),
-        )
-        monkeypatch.setattr("time.time", right_time if of_runs_alone else now)
-
-    return set_ahead
