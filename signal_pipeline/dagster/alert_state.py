@@ -52,8 +52,8 @@ class AlertState(msgspec.Struct):
         known: the failed runs that were seen last, with the events of their failures.
         waiting: the failed runs that Dagster can still retry, each with its failure as a tick first
             saw it.
-        told_of: for each pair of a job and the days that it failed for, the last failure that
-            people were told of.
+        told_of: for each pair of a job and the days that it failed for, or the date of the failure
+            if it has no days, the last failure that people were told of.
         red: the checks that people know to be red.
         queues: the queue of each address, by its place in the list.
     """

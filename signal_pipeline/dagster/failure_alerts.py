@@ -6,6 +6,7 @@ runs with a clock of its own. What people know is in the state of `alert_state.p
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Literal, NamedTuple
 
 import dagster as dg
@@ -13,7 +14,7 @@ import dagster as dg
 from signal_pipeline.dagster.alert_state import FIRST_LOOK_SECONDS, AlertState, Failure, mend_times
 from signal_pipeline.dagster.log_alerts import failure_line
 from signal_pipeline.dagster.notifications import Message
-from signal_pipeline.dagster.runs import FAILED_DAYS_TAG, OwnRuns, days_of
+from signal_pipeline.dagster.runs import FAILED_DAYS_TAG, OwnRuns, days_of, ended_at
 from signal_pipeline.dagster.successes import Successes
 
 # A failure can be stored a moment later than an event with a higher number. So each look begins
@@ -27,10 +28,18 @@ WILL_RETRY_TAG, RETRIED_TAG = "dagster/will_retry", "dagster/auto_retry_run_id"
 
 
 class _Failed(NamedTuple):
-    """A run that has failed, and the number that the storage gave to the event of its failure."""
+    """A run that has failed: its failure's UTC date by its own clock, and its event's number.
+
+    The storage gave that number to the event of the failure.
+    """
 
     run: dg.DagsterRun
     event: int
+    on: date
+
+    @classmethod
+    def read(cls, record: dg.RunRecord, event: int) -> _Failed:
+        return cls(record.dagster_run, event, ended_at(record).date())
 
 
 def failed_runs(
@@ -68,7 +77,7 @@ def _new_failures(
         changes += _failures(instance, since=state.look_since)
     new = {each.run_id: each.storage_id for each in changes if each.run_id not in state.known}
     found = ours.records(instance, run_ids=list(new)) if new else []
-    failures = [_Failed(each.dagster_run, new[each.dagster_run.run_id]) for each in found]
+    failures = [_Failed.read(each, new[each.dagster_run.run_id]) for each in found]
     if ours.locks:
         state.last_event, state.look_since = max([state.last_event, *new.values()]), None
         oldest = state.last_event - OVERLAP_EVENTS
@@ -104,9 +113,9 @@ def _waiting_failures(instance: dg.DagsterInstance, state: AlertState) -> list[_
     if not state.waiting:
         return []
     found = instance.get_run_records(dg.RunsFilter(run_ids=list(state.waiting)))
-    runs = {each.dagster_run.run_id: each.dagster_run for each in found}
+    runs = {each.dagster_run.run_id: each for each in found}
     state.waiting = {run_id: each for run_id, each in state.waiting.items() if run_id in runs}
-    return [_Failed(runs[run_id], each.event) for run_id, each in state.waiting.items()]
+    return [_Failed.read(runs[run_id], each.event) for run_id, each in state.waiting.items()]
 
 
 def _wait_for_retry(
@@ -137,10 +146,12 @@ def _note_if_news(successes: Successes, state: AlertState, failed: _Failed, now:
     """Return whether a failure is news, and if it is, note in the state that people are told.
 
     It is not news if people were told within the last day that the job failed for these days, and
-    the job has not succeeded for any of them since that failure.
+    the job has not succeeded for any of them since that failure. For a run without days, the date
+    of its failure takes their place: a job that fails each night is news each night, even if it
+    fails a little earlier than the night before.
     """
     run = failed.run
-    what = f"{run.job_name} {run.tags.get(FAILED_DAYS_TAG) or days_of(run)}"
+    what = f"{run.job_name} {run.tags.get(FAILED_DAYS_TAG) or days_of(run) or failed.on}"
     state.told_of = {
         each: told for each, told in state.told_of.items() if now - told.at < REPEAT_SECONDS
     }

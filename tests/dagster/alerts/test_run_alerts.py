@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, time
 from typing import Any
 
 import dagster as dg
@@ -14,7 +15,7 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from support.alerts import APP, NO_RETRY, Tell, Tick
+from support.alerts import APP, NO_RETRY, SetClock, Tell, Tick
 from support.days import today, yesterday
 from support.inbox import Inbox
 
@@ -102,6 +103,23 @@ def test_told_again_after_a_day(tell: Tell, monkeypatch: pytest.MonkeyPatch) -> 
     assert tell() == []
     monkeypatch.setattr(failure_alerts, "REPEAT_SECONDS", 0)
     assert len(tell()) == 1
+
+
+def test_a_job_without_days_that_fails_a_little_earlier_the_next_night(
+    tell: Tell, set_clock: SetClock
+) -> None:
+    """Each night is news; the same night is told of once."""
+    now = datetime.now(UTC)
+    to_noon = (datetime.combine(today(), time(12), UTC) - now).total_seconds()
+    title = ["Signal: retention_job failed"]
+    set_clock(to_noon)
+    assert tell("retention_job") == title
+    set_clock(to_noon + 600)
+    assert tell("retention_job") == []
+    set_clock(to_noon + 86_400 - 300)
+    assert tell("retention_job") == title
+    set_clock(to_noon + 86_400 - 200)
+    assert tell("retention_job") == []
 
 
 def test_runs_of_others(
