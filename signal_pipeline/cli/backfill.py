@@ -41,7 +41,8 @@ def backfill(
     """Rebuild the rollups of the days from --from to --to through Dagster.
 
     Exits with 0 if every day that could be rebuilt was, and with 1 if one of them failed or if
-    there was none. Days that are refused beforehand, such as purged ones, are no failure.
+    every day was refused. Days that are refused beforehand, such as purged ones, are no failure if
+    another day is rebuilt or, with --only-stale, is fresh already.
     """
     check_order(first, last)
     if diff and not plan:

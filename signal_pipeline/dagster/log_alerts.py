@@ -47,7 +47,7 @@ def build_run_failure_sensor(names: Names) -> dg.SensorDefinition:
 def failure_line(run: dg.DagsterRun) -> str:
     """Return one line about a failed run."""
     missed = (
-        "; the checks and the retention that it did not reach get runs of their own"
+        "; the checks and the retention that it did not reach are to get runs of their own"
         if CATCH_UP_TAG in run.tags
         else ""
     )

@@ -73,8 +73,8 @@ def _is_before_installation(postgres: PostgresResource, models: Models, day: dat
                 connection, models.checksums, day, day
             )
     except SignalError:
-        # A tick is not tried again, but a run is. So the whole run is asked for, and says what is
-        # wrong.
+        # No alert tells of a tick that failed, and nothing makes up for it that night. So the whole
+        # run is asked for: if it fails too, it says what is wrong, and people are told.
         return False
 
 

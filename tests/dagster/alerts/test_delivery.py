@@ -53,7 +53,7 @@ def test_what_a_message_holds(
     assert "signal-pipeline retention --dry-run" in texts[1]
     assert texts[2].startswith(
         f"run {run.run_id} of nightly_job failed for {yesterday()}..{yesterday()}; the"
-        " checks and the retention that it did not reach get runs of their own:"
+        " checks and the retention that it did not reach are to get runs of their own:"
     )
     assert [message["type"] for message in box.messages] == ["failure"] * 3
 
