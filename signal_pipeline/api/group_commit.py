@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from signal_pipeline.api.committer import Committer, Result
-from signal_pipeline.api.refusals import unavailable
+from signal_pipeline.api.refusals import MayBeStoredError, unavailable
 from signal_pipeline.api.spooling_ingest import Answer, SpoolingIngest
 from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.pipeline import Ingest
@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 12.0  # A connection attempt gives up after ten seconds.
 MAX_WAITING_EVENTS = 20_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Request:
     """The checked events of one request, and the future that its caller waits for."""
 
@@ -70,8 +70,8 @@ class GroupCommit:
     async def store(self, checked: Sequence[AcceptedEvent | Drop]) -> Sequence[Answer]:
         """Store the events of one request, and return once they are committed or spooled.
 
-        Raises ApiError if they are neither, or not in time. It is safe to send the same events
-        again.
+        Raises ApiError if they are neither, and MayBeStoredError if they are not in time, but the
+        thread still has them. It is safe to send the same events again.
         """
         if self._unanswered_events + len(checked) > MAX_WAITING_EVENTS:
             raise unavailable(
@@ -82,7 +82,7 @@ class GroupCommit:
         self._waiting.append(request)
         self._schedule_batch()
         # `wait_for` costs five times as much as a timer.
-        timer = self._loop.call_later(PATIENCE_SECONDS, _give_up, request.future)
+        timer = self._loop.call_later(PATIENCE_SECONDS, self._give_up, request)
         try:
             return await request.future
         finally:
@@ -147,9 +147,11 @@ class GroupCommit:
                 request.future.set_result(result)
         self._schedule_batch()
 
-
-def _give_up(future: asyncio.Future[Sequence[Answer]]) -> None:
-    if not future.done():
-        future.set_exception(
-            unavailable("the database is too slow: send the same event again later")
-        )
+    def _give_up(self, request: _Request) -> None:
+        """Fail a request that has waited too long. If it is not in flight, it is never stored."""
+        if request.future.done():
+            return
+        error = unavailable("the database is too slow: send the same event again later")
+        if request in self._in_flight:
+            error = MayBeStoredError(error.code, str(error), error.status)
+        request.future.set_exception(error)

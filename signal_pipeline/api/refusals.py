@@ -23,6 +23,10 @@ class ApiError(SignalError):
         self.status = status
 
 
+class MayBeStoredError(ApiError):
+    """The refusal of a request whose events can still be stored after the answer."""
+
+
 def unauthenticated(message: str) -> ApiError:
     """Return the refusal of a caller who has not proven who they are."""
     return ApiError("UNAUTHENTICATED", message, 401)

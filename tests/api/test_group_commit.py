@@ -15,7 +15,7 @@ from support.waits import PATIENCE_SECONDS
 
 from signal_pipeline.api import group_commit
 from signal_pipeline.api.group_commit import GroupCommit
-from signal_pipeline.api.refusals import ApiError
+from signal_pipeline.api.refusals import ApiError, MayBeStoredError
 from signal_pipeline.api.spooling_ingest import Answer
 from signal_pipeline.events.event import Drop
 from signal_pipeline.ingest.books import ACCEPTED, Outcome
@@ -154,14 +154,19 @@ def test_cancelled_requests_are_not_stored() -> None:
 def test_hanging_database(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Requests give up in time, and only a bounded number of events wait."""
+    """Requests give up in time, and only a bounded number of events wait.
+
+    The error says whether the events can still be stored.
+    """
     monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 0.05)
     monkeypatch.setattr(group_commit, "MAX_WAITING_EVENTS", 2)
 
     async def test(commits: GroupCommit, ingest: Ingest) -> None:
         ingest.let.clear()
         waiting = sent(commits, "a", "b")
-        for answer in await asyncio.gather(*waiting, return_exceptions=True):
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [MayBeStoredError, ApiError]
+        for answer in answers:
             assert isinstance(answer, ApiError)
             assert (answer.code, "too slow" in str(answer)) == ("SERVICE_UNAVAILABLE", True)
         # Requests that were given up still take room, until the thread is back.

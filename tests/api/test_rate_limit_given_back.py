@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable
-from datetime import date
+import uuid
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 import redis
+import strawberry
+from limits.strategies import SlidingWindowCounterRateLimiter
+from support.waits import PATIENCE_SECONDS
 from support.wire import CREATE_MANY, Server, StartServer, code, event
 from support.workers import TWO
 
+from signal_pipeline.api import group_commit
+from signal_pipeline.api.graphql.context import RequestContext, Services
+from signal_pipeline.api.graphql.types import Event, EventCreateInput
+from signal_pipeline.api.graphql.writing import create_events
+from signal_pipeline.api.group_commit import GroupCommit
 from signal_pipeline.api.identity import rate_limit
+from signal_pipeline.api.identity.callers import Authenticated
 from signal_pipeline.api.identity.rate_limit import EVENTS_PER_MINUTE, Hit, RateLimit
 from signal_pipeline.api.identity.shared_window import SharedWindow
+from signal_pipeline.api.refusals import ApiError
+from signal_pipeline.events.event import AcceptedEvent, Drop, IncomingEvent
+from signal_pipeline.ingest.books import ACCEPTED, Outcome
 
 SECRET = b"s" * 32
 TODAY = date(2026, 3, 4)
@@ -139,6 +154,27 @@ def test_redis_gives_back_nothing_of_a_minute_that_is_over(
     assert 20 <= len(hit(limit, EVENTS_PER_MINUTE)) < 30
 
 
+def test_redis_gives_back_nothing_of_a_minute_that_ended_before_its_answer_came(
+    redis_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = RateLimit(SECRET, f"redis://127.0.0.1:{redis_port}/0")
+    now, count = time.monotonic, SlidingWindowCounterRateLimiter.hit
+
+    def count_slowly(*arguments: Any) -> bool:
+        passed = count(*arguments)
+        _age(redis_port, 60.5)
+        monkeypatch.setattr(time, "monotonic", lambda: now() + 60.5)
+        return passed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SlidingWindowCounterRateLimiter, "hit", count_slowly)
+        late = hit(limit)
+    kept = hit(limit, EVENTS_PER_MINUTE)
+    give_back(limit, late)
+    assert len(kept) == EVENTS_PER_MINUTE
+    assert hit(limit) == []
+
+
 def test_redis_gives_back_nothing_just_before_a_new_minute(
     redis_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +207,126 @@ def test_what_passed_while_redis_was_away_is_not_given_back(redis_port: int) -> 
     assert (len(uncounted), len(counted)) == (70, 20)
     give_back(back, uncounted)
     assert len(hit(back, EVENTS_PER_MINUTE)) == EVENTS_PER_MINUTE - 20
+
+
+class SlowIngest:
+    """Stands in for a database that stores everything, but only once it may."""
+
+    def __init__(self) -> None:
+        self.stored: Counter[str] = Counter()  # By the name of the app.
+        self.let = threading.Event()
+        self.let.set()
+
+    def check(self, event: IncomingEvent) -> AcceptedEvent:
+        return AcceptedEvent(
+            day=TODAY,
+            created_at=datetime.now(UTC),
+            app_name=event.app_name,
+            event_type=event.event_type,
+            route=None,
+            entity_type=None,
+            entity_id=None,
+            user_hash=b"",
+            session_id=None,
+            device_type="",
+            browser_family="",
+            os_family="",
+            client_event_id=event.client_event_id or "",
+            description=None,
+            address="given",
+        )
+
+    def store(self, checked: Sequence[AcceptedEvent | Drop]) -> list[Outcome]:
+        assert self.let.wait(PATIENCE_SECONDS)
+        self.stored.update(item.app_name for item in checked if isinstance(item, AcceptedEvent))
+        return [
+            ACCEPTED if isinstance(item, AcceptedEvent) else Outcome("dropped", item.reason)
+            for item in checked
+        ]
+
+    def close(self) -> None:
+        """Do nothing: nothing is open."""
+
+
+Send = Callable[[str], Coroutine[Any, Any, list[Event | None]]]
+
+
+@pytest.fixture
+def slowly(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Runs a test with a slow database, and with a function that sends 60 events of a person."""
+    monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("time.time", lambda: MINUTE + 30)
+    unused: Any = None
+
+    async def whole(test: Callable[[SlowIngest, Send], Coroutine[Any, Any, None]]) -> None:
+        ingest: Any = SlowIngest()
+        async with asyncio.timeout(3 * PATIENCE_SECONDS), GroupCommit(ingest) as commits:
+            services = Services(
+                ingest, commits, RateLimit(SECRET), unused, unused, unused, unused, unused
+            )
+
+            async def send(uid: str) -> list[Event | None]:
+                inputs = [
+                    EventCreateInput(
+                        event_type="page_viewed",
+                        app_name=uid,
+                        client_event_id=strawberry.ID(str(uuid.uuid4())),
+                    )
+                    for _ in range(EVENTS_PER_MINUTE)
+                ]
+                caller = Authenticated(uid, frozenset())
+                return await create_events(
+                    RequestContext(services, caller, None, None, None), inputs
+                )
+
+            try:
+                await test(ingest, send)
+            finally:
+                ingest.let.set()
+
+    return lambda test: asyncio.run(whole(test))
+
+
+async def _until_idle(send: Send) -> None:
+    """Wait until the database has stored what it was given."""
+    while True:
+        try:
+            await send(str(uuid.uuid4()))
+        except ApiError:
+            await asyncio.sleep(0.001)
+        else:
+            return
+
+
+def test_nobody_passes_the_limit_because_the_database_is_slow(
+    slowly: Callable[..., None],
+) -> None:
+    """Events that are stored after their sender got 503 count."""
+
+    async def test(ingest: SlowIngest, send: Send) -> None:
+        for _ in range(4):
+            ingest.let.clear()
+            with pytest.raises(ApiError, match="too slow"):
+                await send("one")
+            ingest.let.set()
+            await _until_idle(send)
+        assert ingest.stored["one"] == EVENTS_PER_MINUTE
+
+    slowly(test)
+
+
+def test_events_that_waited_behind_a_slow_batch_can_be_sent_again(
+    slowly: Callable[..., None],
+) -> None:
+    async def test(ingest: SlowIngest, send: Send) -> None:
+        ingest.let.clear()
+        answers = await asyncio.gather(send("other"), send("one"), return_exceptions=True)
+        assert all(isinstance(answer, ApiError) for answer in answers)
+        ingest.let.set()
+        await _until_idle(send)
+        assert None not in await send("one")
+
+    slowly(test)
 
 
 def _check_retries(server: Server, outage: Callable[[], Any], uid: str) -> None:

@@ -16,7 +16,12 @@ from signal_pipeline.api.graphql.types import Event, EventCreateInput, Json
 from signal_pipeline.api.identity.callers import Authenticated
 from signal_pipeline.api.identity.rate_limit import Hit
 from signal_pipeline.api.identity.signature import canonical_json
-from signal_pipeline.api.refusals import bad_input, forbidden, unauthenticated
+from signal_pipeline.api.refusals import (
+    MayBeStoredError,
+    bad_input,
+    forbidden,
+    unauthenticated,
+)
 from signal_pipeline.api.spooling_ingest import Answer
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.events.acceptance import (
@@ -57,6 +62,8 @@ async def create_events(
     try:
         checked = [await _check(context, uid, event_input, hits) for event_input in inputs]
         answers = await context.services.commits.store(checked)
+    except MayBeStoredError:
+        raise  # The hits stay counted, or more events than the limit could be stored.
     except Exception:
         # Otherwise the retries that the error asks for would use up the limit of the person.
         await context.services.rate_limit.give_back(hits)

@@ -7,9 +7,9 @@ the minute before. The share is the part of the earlier minute that is less than
 In memory, a minute is one of the clock. In Redis, a person's minutes begin with the person's first
 event.
 
-The hits of a request that fails are given back, so that the same events can be sent again. An event
-counts from before the store until the store has failed. So a person never has more than 60 events
-under way, whether they are stored or not.
+An event counts from before the store. The hits of a request that fails are given back, so that the
+same events can be sent again. If the database is slow, it can still store events after their sender
+got an error: the hits of such events stay counted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ PAUSE_SECONDS = 5.0
 # Nothing is given back in the last second of a minute in Redis: the next minute could begin between
 # the two commands, and its count would fall below zero.
 LAST_SECONDS = 1.0
-CLOCK_SECONDS = 0.1  # Redis rounds the time that is left of a minute.
+# Redis counts a hit so much later than the clock was read, at most. A person's first hit begins a
+# minute, and must not seem to be from before.
+CLOCK_SECONDS = STORAGE_SECONDS
 _STORAGE_OPTIONS: dict[str, Any] = {  # Any: the library passes them to the storage's own client.
     "socket_timeout": STORAGE_SECONDS,
     "socket_connect_timeout": STORAGE_SECONDS,
@@ -70,7 +72,8 @@ class Hit:
     """An event that the limit let through.
 
     `counted_in` says when it was counted: in memory the minute from 1970, in Redis the second of
-    the monotonic clock. It is None if Redis was away, and the event passed without being counted.
+    the monotonic clock just before. It is None if Redis was away, and the event passed without
+    being counted.
     """
 
     key: bytes
@@ -152,10 +155,13 @@ class RateLimit:
             await asyncio.to_thread(self._give_back_to_storage, key, counted)
 
     def _hit_storage(self, key: bytes) -> Hit | None:
-        if time.monotonic() < self._paused_until:
+        # Not the time of the answer: a new minute can have begun by then, and the hit would be
+        # taken back from that minute.
+        now = time.monotonic()
+        if now < self._paused_until:
             return Hit(key, None)
         try:
-            return Hit(key, time.monotonic()) if self._limiter.hit(_LIMIT, key.hex()) else None
+            return Hit(key, now) if self._limiter.hit(_LIMIT, key.hex()) else None
         except Exception as error:
             self._pause(error)
             return Hit(key, None)
