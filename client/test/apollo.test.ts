@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { afterEach, beforeEach, describe, it, mock } from "node:test";
 
-import { ApolloClient, ApolloLink, gql, HttpLink, InMemoryCache } from "@apollo/client";
+import { ApolloClient, ApolloLink, gql, HttpLink, InMemoryCache, Observable } from "@apollo/client";
 import { setContext } from "@apollo/client/link/context";
 import { createPersistedQueryLink } from "@apollo/client/link/persisted-queries";
 
@@ -119,6 +119,7 @@ describe(`the Apollo transport, version ${version}`, () => {
     const slow = setContext(() => (asked++ ? {} : new Promise<object>((resolve) => (give = resolve))));
     const { tracker: own, errors } = trackerOf(clientOf(slow.concat(http())));
     own.track("journey_create_clicked");
+    await settle();
     await wait(10_000);
     give({});
     await settle();
@@ -126,6 +127,58 @@ describe(`the Apollo transport, version ${version}`, () => {
     await wait(2_000);
     assert.equal(requests.length, 1);
     assert.deepEqual(errors, []);
+  });
+
+  for (const sets of [true, false]) {
+    it(`sends nothing after ten seconds, when a link goes on that ${sets ? "sets a token" : "only waits"}`, async () => {
+      const requests = recordFetch(stored);
+      const ends: string[] = [];
+      let give = (): void => undefined;
+      let asked = 0;
+      // It does not notice that nobody waits for it any more.
+      const slow = new ApolloLink(
+        (operation, forward) =>
+          new Observable<ApolloLink.Result>((observer) => {
+            void new Promise<void>((resolve) => (asked++ ? resolve() : (give = resolve)))
+              .then(() => {
+                if (sets) operation.setContext({ headers });
+                forward(operation).subscribe(observer);
+              })
+              .then(
+                () => ends.push("forwarded"),
+                (error: Error) => ends.push(error.name),
+              );
+          }),
+      );
+      const { tracker: own, errors } = trackerOf(clientOf(slow.concat(http())));
+      own.track("journey_create_clicked");
+      await wait(10_000);
+      give();
+      await settle();
+      assert.deepEqual([requests.length, ends], [0, ["TimeoutError"]]);
+      await wait(2_000);
+      assert.deepEqual([requests.length, ends], [1, ["TimeoutError", "forwarded"]]);
+      assert.deepEqual(errors, []);
+    });
+  }
+
+  it("lets links look at the context while the request is ended", async () => {
+    recordFetch(() => new Promise<Response>(() => undefined));
+    const seen: unknown[] = [];
+    const watch = new ApolloLink(
+      (operation, forward) =>
+        new Observable<ApolloLink.Result>((observer) => {
+          const asked = forward(operation).subscribe(observer);
+          return () => {
+            asked.unsubscribe();
+            seen.push(operation.getContext()["credentials"]);
+          };
+        }),
+    );
+    const client = clientOf(watch.concat(http()), { defaultContext: { credentials: "include" } });
+    trackerOf(client).tracker.track("journey_create_clicked");
+    await wait(10_000);
+    assert.deepEqual(seen, ["include"]);
   });
 
   it("reports links that answer nothing", async () => {
