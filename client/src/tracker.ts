@@ -6,7 +6,7 @@ import type { AppName, EventFields, EventType } from "./events.js";
 import { quietly } from "./quietly.js";
 import { routeTemplate } from "./route.js";
 import { claimSession, eventId, sessionId, utcDate } from "./session.js";
-import { type Answer, type EventInput, fetchTransport, type GetToken, inTime, type Operation, sendError, type Transport } from "./transport.js";
+import { type Answer, type EventInput, fetchTransport, type GetToken, inTime, type Operation, sendError, type Token, type Transport } from "./transport.js";
 
 /** The part of the current user that the tracker needs. `email` is compared with the internal list, and never sent. */
 export interface SignalUser {
@@ -93,6 +93,7 @@ export function trackerOf(options: () => TrackerOptions): Tracker & HookTracker 
   let pending = 0;
   let queue: Pending[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let asked: { readonly getToken: GetToken; readonly email: string; readonly token: Promise<Token> } | undefined;
   claimSession();
 
   const tell = (hear: ((eventType: string, what: string) => void) | undefined, type: string, what: string): void =>
@@ -165,9 +166,9 @@ export function trackerOf(options: () => TrackerOptions): Tracker & HookTracker 
       let failure: object | undefined;
       try {
         const { transport, endpoint, getToken } = options();
-        const given = transport ? "" : getToken();
+        const given = transport ? "" : tokenFrom(getToken, events[0].email);
         // There is no `await` before the request if the token is at hand.
-        const token = typeof given === "string" ? given : await inTime(() => given);
+        const token = typeof given === "string" ? given : await given;
         // The token can have taken long: the computer can have slept meanwhile.
         events = events.filter(maySend);
         failure = events[0] && (await attemptOf(events, transport ?? fetchTransport(endpoint, token)));
@@ -184,6 +185,20 @@ export function trackerOf(options: () => TrackerOptions): Tracker & HookTracker 
       await pause(RETRY_AFTER_MS * 4 ** attempt);
     }
     pending -= total;
+  };
+
+  /** Returns a token. While it is awaited, later events of the same user wait for the same one. */
+  const tokenFrom = (getToken: GetToken, email: string | null | undefined): string | Promise<Token> => {
+    if (asked?.getToken === getToken && asked.email === email) return asked.token;
+    const given = getToken();
+    if (typeof given === "string") return given;
+    const token = inTime(() => given);
+    if (email) {
+      asked = { getToken, email, token };
+      const forget = (): void => (asked = undefined);
+      token.then(forget, forget);
+    }
+    return token;
   };
 
   /** Returns whether an event may be sent now: it can have waited. */

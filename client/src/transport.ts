@@ -51,7 +51,8 @@ export const inTime = <Result>(work: (signal: AbortSignal) => Result | Promise<R
       reject(sendError("TimeoutError", 504));
       aborter.abort();
     }, TIMEOUT_MS);
-    Promise.resolve(work(aborter.signal))
+    // Work that throws at once rejects as well, and leaves no timer behind.
+    new Promise<Result>((done) => done(work(aborter.signal)))
       .then(resolve, reject)
       .finally(() => clearTimeout(timer));
   });
