@@ -50,6 +50,7 @@ class GroupCommit:
         self._loop: asyncio.AbstractEventLoop
         self._waiting: deque[_Request] = deque()
         self._in_flight: list[_Request] = []  # The batch that the thread is storing.
+        self._given_up: dict[_Request, asyncio.Future[bool]] = {}  # Those of them.
         self._enough_requests = 1  # If the thread is free and so many wait, they are sent at once.
         self._timer: asyncio.TimerHandle | None = None
         self._unanswered_events = 0  # Waiting or in flight.
@@ -139,6 +140,8 @@ class GroupCommit:
         batch, self._in_flight = self._in_flight, []
         for request, result in zip(batch, results, strict=True):
             self._unanswered_events -= len(request.checked)
+            if is_stored := self._given_up.pop(request, None):
+                is_stored.set_result(not isinstance(result, Exception))
             if request.future.done():
                 continue
             if isinstance(result, Exception):
@@ -153,5 +156,6 @@ class GroupCommit:
             return
         error = unavailable("the database is too slow: send the same event again later")
         if request in self._in_flight:
-            error = MayBeStoredError(error.code, str(error), error.status)
+            self._given_up[request] = self._loop.create_future()
+            error = MayBeStoredError(error, self._given_up[request])
         request.future.set_exception(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from signal_pipeline.errors import SignalError
@@ -24,7 +25,14 @@ class ApiError(SignalError):
 
 
 class MayBeStoredError(ApiError):
-    """The refusal of a request whose events can still be stored after the answer."""
+    """The refusal of a request whose events can still be stored after the answer.
+
+    `is_stored` says later whether they were.
+    """
+
+    def __init__(self, refusal: ApiError, is_stored: asyncio.Future[bool]) -> None:
+        super().__init__(refusal.code, str(refusal), refusal.status)
+        self.is_stored = is_stored
 
 
 def unauthenticated(message: str) -> ApiError:

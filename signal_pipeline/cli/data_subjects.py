@@ -166,8 +166,12 @@ def _notes_on_id(settings: Settings, entity: tuple[str, str] | None) -> list[str
     id_format = re.compile(catalogue.id_formats[kind.id_format])
     stored = stored_spelling(entity[1])
     if is_entity_id(stored, id_format):
-        capitals = stored_spelling(stored.upper())
-        if stored != stored.lower() or capitals == stored or not is_entity_id(capitals, id_format):
+        others = {
+            stored_spelling(stored[:at] + stored[at:end].upper() + stored[end:])
+            for at in range(len(stored))
+            for end in (at + 1, len(stored))
+        } - {stored}
+        if stored != stored.lower() or not any(is_entity_id(each, id_format) for each in others):
             return []
         return [
             f"earlier versions of Signal stored each {kind.name} whose id differs from this one"

@@ -74,15 +74,12 @@ def _retention_request(
     night = ours.names.named(NIGHTLY_JOB)
     running, ended = running_and_failed(instance, connection, ours, night, since)
     # A time after now was recorded while a clock was ahead.
-    failures = [
-        end
-        for each in ended
-        if each.dagster_run.status == dg.DagsterRunStatus.FAILURE
-        and since <= (end := ended_at(each)) <= now
-    ]
-    if not failures:
+    ends = {ended_at(each): each.dagster_run.status for each in ended}
+    last = max((end for end in ends if since <= end <= now), default=None)
+    if last is None:
         return dg.SkipReason("no nightly run has failed today")
-    last = max(failures)
+    if ends[last] == dg.DagsterRunStatus.CANCELED:
+        return dg.SkipReason("the nightly run was cancelled, so its retention is not made up for")
     if _is_awaited(running, now) or now < last + RETRY_PAUSE:
         return dg.SkipReason("the nightly run goes on, or Dagster may try it again")
     if _was_done(instance, ours.names, _midnight(last), now):

@@ -19,6 +19,7 @@ _DECODINGS = 3
 # escape of JSON inside JSON. JSON can also have a slash as `\/`, as PHP writes it.
 _REFERENCE = re.compile(r"&(?:#[0-9]{1,4000}|#[xX][0-9A-Fa-f]{1,4000}|[A-Za-z]{2,32});?")
 _ESCAPE = re.compile(r"(?<!\\)\\++u([0-9A-Fa-f]{4})")
+_ESCAPED_SLASH = re.compile(r"(?<!\\)\\++/")
 # Characters that are invisible although not in the category "Cf": joiners, fillers, variation
 # selectors, and those that Unicode reserves for more such ones ("Default_Ignorable_Code_Point").
 _UNSEEN = re.compile(
@@ -43,7 +44,7 @@ def readings(text: str) -> Iterator[str]:
             decoded = _REFERENCE.sub(lambda found: unescape(found[0]), decoded)
         if "\\" in decoded:
             decoded = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), decoded)
-            decoded = decoded.replace("\\/", "/")
+            decoded = _ESCAPED_SLASH.sub("/", decoded)
         if decoded == text:
             return
         if plain not in (text, decoded):

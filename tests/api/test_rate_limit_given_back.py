@@ -31,6 +31,7 @@ from signal_pipeline.api.identity.shared_window import SharedWindow
 from signal_pipeline.api.refusals import ApiError
 from signal_pipeline.events.event import AcceptedEvent, Drop, IncomingEvent
 from signal_pipeline.ingest.books import ACCEPTED, Outcome
+from signal_pipeline.postgres.database import DatabaseError
 
 SECRET = b"s" * 32
 TODAY = date(2026, 3, 4)
@@ -216,6 +217,7 @@ class SlowIngest:
         self.stored: Counter[str] = Counter()  # By the name of the app.
         self.let = threading.Event()
         self.let.set()
+        self.fails = False
 
     def check(self, event: IncomingEvent) -> AcceptedEvent:
         return AcceptedEvent(
@@ -238,6 +240,8 @@ class SlowIngest:
 
     def store(self, checked: Sequence[AcceptedEvent | Drop]) -> list[Outcome]:
         assert self.let.wait(PATIENCE_SECONDS)
+        if self.fails:
+            raise DatabaseError("refused", "42501")
         self.stored.update(item.app_name for item in checked if isinstance(item, AcceptedEvent))
         return [
             ACCEPTED if isinstance(item, AcceptedEvent) else Outcome("dropped", item.reason)
@@ -315,8 +319,33 @@ def test_nobody_passes_the_limit_because_the_database_is_slow(
     slowly(test)
 
 
+def test_events_that_a_slow_database_does_not_store_can_be_sent_again(
+    slowly: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their sender got 503 before the database failed."""
+
+    async def test(ingest: SlowIngest, send: Send) -> None:
+        ingest.let.clear()
+        ingest.fails = True
+        with pytest.raises(ApiError, match="too slow"):
+            await send("one")
+        ingest.let.set()
+        while True:  # Others learn of the failure at once.
+            with pytest.raises(ApiError) as refused:
+                await send(str(uuid.uuid4()))
+            if "too slow" not in str(refused.value):
+                break
+        ingest.fails = False
+        await _until_idle(send)
+        # The next answer must not be late because the machine is busy.
+        monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", PATIENCE_SECONDS)
+        assert None not in await send("one")
+
+    slowly(test)
+
+
 def test_events_that_waited_behind_a_slow_batch_can_be_sent_again(
-    slowly: Callable[..., None],
+    slowly: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def test(ingest: SlowIngest, send: Send) -> None:
         ingest.let.clear()
@@ -324,6 +353,8 @@ def test_events_that_waited_behind_a_slow_batch_can_be_sent_again(
         assert all(isinstance(answer, ApiError) for answer in answers)
         ingest.let.set()
         await _until_idle(send)
+        # The next answer must not be late because the machine is busy.
+        monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", PATIENCE_SECONDS)
         assert None not in await send("one")
 
     slowly(test)

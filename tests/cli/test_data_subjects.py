@@ -121,6 +121,17 @@ def test_an_erasure_names_what_earlier_versions_stored_in_lower_case(
     assert "only in capitals" not in there(entity).stderr
 
 
+@pytest.mark.parametrize(
+    ("id_format", "noted"), [("vid-[A-Za-z0-9]{4}", True), ("[A-Z]{3}|vid-[a-z]{4}", False)]
+)
+def test_an_erasure_says_which_ids_can_have_shared_this_one(
+    signal: Signal, tmp_path: Path, id_format: str, noted: bool
+) -> None:
+    wide = wide_catalogue(tmp_path, id_format)
+    done = signal("erase", "--entity", "journey", "vid-abcd", SIGNAL_CATALOGUE=str(wide))
+    assert ("only in capitals under this id too" in done.stderr) is noted
+
+
 def test_an_entity_of_an_earlier_format_is_erased(
     signal: Signal, settings: Settings, database: Database, connection: Connection, tmp_path: Path
 ) -> None:

@@ -73,6 +73,9 @@ def move(job: str, column: str, by: timedelta) -> None:
         assert moved.rowcount
 
 
+CANCELLED = "the nightly run was cancelled, so its retention is not made up for"
+
+
 def first_key() -> str:
     """The key of the day's first try."""
     return f"{today()}-1"
@@ -171,7 +174,16 @@ def test_a_cancelled_night_is_not_made_up_for(
 ) -> None:
     """A person wanted it to stop."""
     instance.report_run_canceled(add_run("nightly_job", STARTED))
-    assert asked() == "no nightly run has failed today"
+    assert asked() == CANCELLED
+
+
+def test_a_failed_night_whose_retry_was_cancelled_is_not_made_up_for(
+    fail_night: Callable[[], None], add_run: AddRun, instance: dg.DagsterInstance, asked: Ask
+) -> None:
+    fail_night()
+    assert asked() == first_key()
+    instance.report_run_canceled(add_run("nightly_job", STARTED))
+    assert asked() == CANCELLED
 
 
 @pytest.mark.parametrize("job", ["left_checks_job", "checks_job"])

@@ -15,11 +15,11 @@ from signal_pipeline.postgres.database import Database
 from signal_pipeline.settings import Settings
 
 
-def wide_catalogue(folder: Path) -> Path:
-    """Write our own catalogue with a wide format of ids into a folder, and return its file."""
+def wide_catalogue(folder: Path, id_format: str = "[A-Za-z0-9-]{1,64}") -> Path:
+    """Write our own catalogue with another format of ids into a folder, and return its file."""
     file = folder / "wide.yaml"
     text = PACKAGED_CATALOGUE.read_text()
-    file.write_text(re.sub(r"(?m)^  uuid: .*$", '  uuid: "[A-Za-z0-9-]{1,64}"', text))
+    file.write_text(re.sub(r"(?m)^  uuid: .*$", f'  uuid: "{id_format}"', text))
     return file
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import psutil
+from filelock import FileLock, Timeout
 
 MEMORY = Path("/dev/shm")
 LEAST_BYTES = 6 * 2**30  # Far more than all servers of a run take together.
@@ -27,14 +29,20 @@ def folder_in_memory() -> Path | None:
     if min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) < LEAST_BYTES:
         return None
     _remove_what_killed_processes_left()
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{psutil.Process().pid}-", dir=MEMORY))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=MEMORY))
     folder.chmod(0o755)  # If root runs the tests, the servers run as other users.
+    held = FileLock(folder / ".lock")
+    held.acquire()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(held.release)
     return folder
 
 
 def _remove_what_killed_processes_left() -> None:
+    """Remove the folders whose lock nobody holds."""
     for left in MEMORY.glob(f"{PREFIX}*"):
-        pid = left.name.removeprefix(PREFIX).partition("-")[0]
-        if not psutil.pid_exists(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
+        # A folder without a lock is just being made.
+        with suppress(Timeout, OSError):
+            if (left / ".lock").exists():
+                with FileLock(left / ".lock", timeout=0):
+                    shutil.rmtree(left, ignore_errors=True)

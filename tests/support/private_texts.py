@@ -153,6 +153,7 @@ USER_AGENTS = (
     "Dalvik/2",
     r"AppleWebKit\/605.1.15 Version\/18.6 Mobile\/15E148 Safari\/604.1",
     r"Mozilla\/4.0 [compatible]",
+    r"Mozilla\\\\\\\/4.0 [compatible]",
 )
 PRIVATE = (*CARDS, *IBANS, *PHONES, *MACS, *PLACES, *URLS, *USER_AGENTS)
 ORDINARY = (

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -38,6 +40,8 @@ logger = logging.getLogger(__name__)
 MAX_EVENTS = 100  # In one request.
 WARNING_SECONDS = 60.0
 _warned_at = float("-inf")
+# Held here, because the event loop would let the tasks be garbage-collected.
+_giving_back: set[asyncio.Task[None]] = set()
 
 
 async def create_event(context: RequestContext, event_input: EventCreateInput) -> Event | None:
@@ -62,8 +66,10 @@ async def create_events(
     try:
         checked = [await _check(context, uid, event_input, hits) for event_input in inputs]
         answers = await context.services.commits.store(checked)
-    except MayBeStoredError:
-        raise  # The hits stay counted, or more events than the limit could be stored.
+    except MayBeStoredError as error:
+        # Until then the hits stay counted, or more events than the limit could be stored.
+        error.is_stored.add_done_callback(partial(_give_back_if_lost, context, hits))
+        raise
     except Exception:
         # Otherwise the retries that the error asks for would use up the limit of the person.
         await context.services.rate_limit.give_back(hits)
@@ -73,6 +79,15 @@ async def create_events(
     return [
         _stored_event(context, item, answer) for item, answer in zip(checked, answers, strict=True)
     ]
+
+
+def _give_back_if_lost(
+    context: RequestContext, hits: list[Hit], is_stored: asyncio.Future[bool]
+) -> None:
+    if not is_stored.result():
+        task = asyncio.ensure_future(context.services.rate_limit.give_back(hits))
+        _giving_back.add(task)
+        task.add_done_callback(_giving_back.discard)
 
 
 def _check_allowed(context: RequestContext) -> str:

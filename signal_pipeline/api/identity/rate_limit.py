@@ -42,8 +42,8 @@ PAUSE_SECONDS = 5.0
 # Nothing is given back in the last second of a minute in Redis: the next minute could begin between
 # the two commands, and its count would fall below zero.
 LAST_SECONDS = 1.0
-# Redis counts a hit so much later than the clock was read, at most. A person's first hit begins a
-# minute, and must not seem to be from before.
+# Redis usually counts a hit within this time after the clock was read. A person's first hit begins
+# a minute, and must not seem to be from before.
 CLOCK_SECONDS = STORAGE_SECONDS
 _STORAGE_OPTIONS: dict[str, Any] = {  # Any: the library passes them to the storage's own client.
     "socket_timeout": STORAGE_SECONDS,
@@ -168,13 +168,13 @@ class RateLimit:
 
     def _give_back_to_storage(self, key: bytes, counted: Sequence[float]) -> None:
         """Take back events of one key, of which each was counted at one of these seconds."""
-        now = time.monotonic()
-        if now < self._paused_until:
+        if time.monotonic() < self._paused_until:
             return
         storage = cast(SlidingWindowCounterSupport, self._limiter.storage)
         name, minute = _LIMIT.key_for(key.hex()), _LIMIT.get_expiry()
         try:
             *_, events, seconds_kept = storage.get_sliding_window(name, minute)
+            now = time.monotonic()
             seconds_left = seconds_kept - minute  # It is kept for a minute more, as the last one.
             began = now + seconds_left - minute - CLOCK_SECONDS
             events = min(events, sum(second >= began for second in counted))
