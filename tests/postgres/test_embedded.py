@@ -17,6 +17,7 @@ import psutil
 import psycopg
 import pytest
 from support.commands import start_command
+from support.embedded import url_of
 from support.waits import PATIENCE_SECONDS
 
 from signal_pipeline.postgres.embedded import (
@@ -71,14 +72,6 @@ def hold(home: Path, tmp_path: Path) -> Iterator[Hold]:
         with suppress(psutil.Error, OSError):
             if process.cwd() == str(home / "postgres"):
                 process.terminate()
-
-
-def url_of(process: subprocess.Popen[str]) -> str:
-    """The URL that a holding process got; waits for it."""
-    assert process.stdout is not None
-    url = process.stdout.readline().strip()
-    assert url, process.communicate()
-    return url
 
 
 def leader(home: Path) -> int:

@@ -15,6 +15,7 @@ import psutil
 import psycopg
 import pytest
 from support.commands import start_command
+from support.embedded import url_of
 
 from signal_pipeline.postgres.embedded import running_url, wheel_program
 from signal_pipeline.postgres.urls import read_url
@@ -81,14 +82,6 @@ def _end_servers(home: Path) -> None:
         with suppress(psutil.Error, OSError):
             if process.name() == "postgres" and process.cwd() == str(home / "postgres"):
                 process.terminate()
-
-
-def url_of(process: subprocess.Popen[str]) -> str:
-    """The URL that a holding process got; waits for it."""
-    assert process.stdout is not None
-    url = process.stdout.readline().strip()
-    assert url, process.communicate()
-    return url
 
 
 def psql_as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
